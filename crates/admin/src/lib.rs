@@ -1,0 +1,2 @@
+//! mqadmin and the quick start programs.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The message broker and the daemon mqbroker.
+#![forbid(unsafe_code)]

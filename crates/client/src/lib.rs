@@ -1,0 +1,2 @@
+//! Producer and consumer library.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The nameserver: route tables and the daemon mqnamesrv.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! RocketMQ's request codes, headers and bodies.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Sockets: listen, frame, dispatch, call.
+#![deny(unsafe_code)]

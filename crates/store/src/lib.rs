@@ -1,0 +1,2 @@
+//! The message store in Java RocketMQ's file formats.
+#![deny(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Harness for whole-system tests.
+#![forbid(unsafe_code)]
