@@ -16,7 +16,8 @@ pub const FLAG_RESPONSE: i32 = 1;
 pub const FLAG_ONEWAY: i32 = 2;
 
 const LANGUAGES: [&str; 14] = [
-    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST", "NODE_JS",
+    "JAVA", "CPP", "DOTNET", "PYTHON", "DELPHI", "ERLANG", "RUBY", "OTHER", "HTTP", "GO", "PHP", "OMS", "RUST",
+    "NODE_JS",
 ];
 
 /// The language that a peer says it is written in: its code in ROCKETMQ headers. Names nobody knows are OTHER.
@@ -301,13 +302,15 @@ mod tests {
         let (_, bytes) = round_trip(SerializeType::Json, None);
         let text = String::from_utf8_lossy(&bytes);
         let at = |key: &str| text.find(key).unwrap_or_else(|| panic!("{key} in {text}"));
-        let keys = ["\"code\"", "\"extFields\"", "\"flag\"", "\"language\"", "\"opaque\"", "\"serializeType", "\"version\""];
+        let keys =
+            ["\"code\"", "\"extFields\"", "\"flag\"", "\"language\"", "\"opaque\"", "\"serializeType", "\"version\""];
         assert!(keys.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
     }
 
     #[test]
     fn reads_the_header_of_the_go_client() {
-        let text = br#"{"code":105,"language":"GO","version":317,"opaque":1,"flag":0,"remark":"","extFields":{"topic":"T"}}"#;
+        let text =
+            br#"{"code":105,"language":"GO","version":317,"opaque":1,"flag":0,"remark":"","extFields":{"topic":"T"}}"#;
         let c = Command::decode(SerializeType::Json, Bytes::from_static(text), Bytes::new()).unwrap();
         assert_eq!((c.code, c.language.name(), c.remark.as_deref()), (105, "GO", Some("")));
         assert_eq!(c.fields.get("topic").unwrap().unwrap(), "T");

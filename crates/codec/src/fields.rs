@@ -344,7 +344,7 @@ macro_rules! command_header {
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        pub struct $name { $($(#[$fmeta])* pub $field: $t,)* }
+        pub struct $name { $($(#[$fmeta])* #[doc = concat!("`", $key, "` on the wire.")] pub $field: $t,)* }
 
         impl $crate::fields::CommandHeader for $name {
             fn decode(fields: &$crate::fields::Fields) -> Result<Self, $crate::fields::FieldError> {

@@ -183,10 +183,7 @@ mod tests {
         assert_eq!(layout(&[0, 1, 0, 0], 1024), Err(FrameError::TooLong { len: 65540, max: 1024 }));
         assert_eq!(layout(&[0xFF; 4], 1024), Err(FrameError::TooLong { len: (1 << 32) + 3, max: 1024 }));
         assert_eq!(layout(&[0, 0, 0, 3], 1024), Err(FrameError::TooShort { len: 3 }));
-        assert_eq!(
-            layout(&[0, 0, 0, 4, 0, 0, 0, 1], 1024),
-            Err(FrameError::HeaderBeyondFrame { header: 1, frame: 4 })
-        );
+        assert_eq!(layout(&[0, 0, 0, 4, 0, 0, 0, 1], 1024), Err(FrameError::HeaderBeyondFrame { header: 1, frame: 4 }));
         assert_eq!(layout(&[0, 0, 0, 4, 9, 0, 0, 0], 1024), Err(FrameError::UnknownSerializeType(9)));
         let exact = frame(0, b"{}", &[0; 6]);
         assert!(layout(&exact, exact.len()).unwrap().is_some());
