@@ -6,8 +6,19 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
+pub mod checkpoint;
 pub mod command;
+pub mod consume_queue;
+pub mod error;
 pub mod fields;
 pub mod frame;
+pub mod index;
+pub mod java_hash;
 pub mod json;
+pub mod message;
+pub mod properties;
+
+mod cursor;
 mod json_scanner;
+
+pub use error::CodecError;
