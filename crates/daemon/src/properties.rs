@@ -78,8 +78,8 @@ impl Properties {
             line: line_of(text, at),
             problem,
         };
-        let table: toml::Table = toml::from_str(text)
-            .map_err(|e| syntax(e.span().map_or(0, |span| span.start), e.message().to_owned()))?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|e| syntax(e.span().map_or(0, |span| span.start), e.message().to_owned()))?;
         let mut entries = Vec::new();
         for (key, value) in &table {
             if let toml::Value::Table(inner) = value {

@@ -97,11 +97,23 @@ fn refusals_name_key_value_and_what_is_allowed() {
         assert_eq!(config.apply(key, value, "b.conf:7").unwrap_err().to_string(), expect);
         assert_eq!(config.dump(), before);
     };
-    check("listenPort", "70000", "b.conf:7: listenPort=70000 is refused: listenPort takes a whole number from 0 to 65535 (port)");
-    check("fileReservedTime", "48h", "b.conf:7: fileReservedTime=48h is refused: fileReservedTime takes a whole number (hours)");
+    check(
+        "listenPort",
+        "70000",
+        "b.conf:7: listenPort=70000 is refused: listenPort takes a whole number from 0 to 65535 (port)",
+    );
+    check(
+        "fileReservedTime",
+        "48h",
+        "b.conf:7: fileReservedTime=48h is refused: fileReservedTime takes a whole number (hours)",
+    );
     check("traceOn", "yes", "b.conf:7: traceOn=yes is refused: traceOn takes true or false");
     check("brokerRole", "MASTER", "b.conf:7: brokerRole=MASTER is refused: brokerRole takes ASYNC_MASTER or SLAVE");
-    check("memoryBudget", "lots", "b.conf:7: memoryBudget=lots is refused: memoryBudget takes a size such as 256m or 2g");
+    check(
+        "memoryBudget",
+        "lots",
+        "b.conf:7: memoryBudget=lots is refused: memoryBudget takes a size such as 256m or 2g",
+    );
 }
 
 #[test]
@@ -111,11 +123,14 @@ fn notices() {
     assert_eq!(unknown.to_string(), "b.conf:1: unknown option brokername has no effect; did you mean brokerName?");
     assert_eq!(config.apply("brokername", "y", "b.conf:2").unwrap(), None);
     let other = config.apply("fileReserveTime", "1", "b.conf:3").unwrap().unwrap();
-    assert_eq!(other, Notice::OtherSpelling {
-        spelling: "fileReserveTime".into(),
-        key: "fileReservedTime",
-        origin: "b.conf:3".into()
-    });
+    assert_eq!(
+        other,
+        Notice::OtherSpelling {
+            spelling: "fileReserveTime".into(),
+            key: "fileReservedTime",
+            origin: "b.conf:3".into()
+        }
+    );
     assert_eq!(config.options.sample.file_reserved_time, 1);
     let empty = config.apply("fileReservedTime", " ", "b.conf:4").unwrap();
     assert_eq!(empty, Some(Notice::EmptyValue { key: "fileReservedTime", origin: "b.conf:4".into() }));
@@ -203,9 +218,21 @@ fn help_texts() {
 
 #[test]
 fn byte_sizes() {
-    for (text, expect) in [("1", Some(1)), ("256m", Some(256 << 20)), ("2G", Some(2 << 30)), ("1.5k", Some(1536)),
-        ("3MiB", Some(3 << 20)), ("0", None), ("", None), ("m", None), ("-1m", None), ("1x", None), ("99999999t", None),
-        ("18446744073709551615", None), ("1.m", Some(1 << 20))] {
+    for (text, expect) in [
+        ("1", Some(1)),
+        ("256m", Some(256 << 20)),
+        ("2G", Some(2 << 30)),
+        ("1.5k", Some(1536)),
+        ("3MiB", Some(3 << 20)),
+        ("0", None),
+        ("", None),
+        ("m", None),
+        ("-1m", None),
+        ("1x", None),
+        ("99999999t", None),
+        ("18446744073709551615", None),
+        ("1.m", Some(1 << 20)),
+    ] {
         assert_eq!(parse_byte_size(text), expect, "{text}");
     }
 }

@@ -147,7 +147,7 @@ impl OptionValue for ByteSize {
     /// In the largest unit that keeps it whole.
     fn show(&self) -> Option<String> {
         let units = [(1u64 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
-        let exact = units.iter().find(|(unit, _)| self.0 % unit == 0);
+        let exact = units.iter().find(|(unit, _)| self.0.is_multiple_of(*unit));
         Some(exact.map_or_else(|| self.0.to_string(), |(unit, letter)| format!("{}{letter}", self.0 / unit)))
     }
 }

@@ -110,7 +110,9 @@ fn unescape(text: &str) -> Result<String, String> {
                     let digits: String = chars.by_ref().take(4).collect();
                     let unit = (digits.len() == 4).then(|| u16::from_str_radix(&digits, 16).ok()).flatten();
                     units.push(unit.ok_or_else(|| {
-                        format!("\\u{digits} is not a \\u escape: write four hexadecimal digits, or \\\\u for a backslash")
+                        format!(
+                            "\\u{digits} is not a \\u escape: write four hexadecimal digits, or \\\\u for a backslash"
+                        )
                     })?);
                     continue;
                 }
