@@ -1,0 +1,136 @@
+//! The table of operations: request code, request header, response header. A handler is written for one of these types;
+//! several codes may share headers.
+
+use crate::header::{admin::*, client::*, namesrv::*, offset::*, pull::*, query::*, send::*, topic::*};
+use codec::fields::{CommandHeader, NoHeader};
+
+/// One kind of request.
+pub trait Operation: Send + Sync + 'static {
+    /// Its request code.
+    const CODE: i32;
+    /// Its name here, for logs and metrics.
+    const NAME: &'static str;
+    /// Header of the request.
+    type Request: CommandHeader + Send;
+    /// Header of the response.
+    type Response: CommandHeader + Send;
+}
+
+macro_rules! operations {
+    ($($name:ident = $code:literal, $request:ty => $response:ty;)*) => {$(
+        #[doc = concat!("Request code ", $code, ".")]
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+        impl Operation for $name {
+            const CODE: i32 = $code;
+            const NAME: &'static str = stringify!($name);
+            type Request = $request;
+            type Response = $response;
+        }
+    )*};
+}
+
+// To the broker: messages.
+operations! {
+    SendMessage = 10, SendMessageRequestHeader => SendMessageResponseHeader;
+    SendMessageV2 = 310, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
+    SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
+    ConsumerSendMsgBack = 36, ConsumerSendMsgBackRequestHeader => NoHeader;
+    PullMessage = 11, PullMessageRequestHeader => PullMessageResponseHeader;
+    LitePullMessage = 361, PullMessageRequestHeader => PullMessageResponseHeader;
+    QueryMessage = 12, QueryMessageRequestHeader => QueryMessageResponseHeader;
+    ViewMessageById = 33, ViewMessageRequestHeader => NoHeader;
+    QueryConsumeQueue = 321, QueryConsumeQueueRequestHeader => NoHeader;
+}
+
+// To the broker: clients and their offsets.
+operations! {
+    HeartBeat = 34, NoHeader => HeartbeatResponseHeader;
+    UnregisterClient = 35, UnregisterClientRequestHeader => NoHeader;
+    CheckClientConfig = 46, NoHeader => NoHeader;
+    GetConsumerListByGroup = 38, ConsumerGroupRequestHeader => NoHeader;
+    QueryConsumerOffset = 14, QueryConsumerOffsetRequestHeader => OffsetResponseHeader;
+    UpdateConsumerOffset = 15, UpdateConsumerOffsetRequestHeader => NoHeader;
+    SearchOffsetByTimestamp = 29, SearchOffsetRequestHeader => OffsetResponseHeader;
+    GetMaxOffset = 30, QueueRequestHeader => OffsetResponseHeader;
+    GetMinOffset = 31, QueueRequestHeader => OffsetResponseHeader;
+    GetEarliestMsgStoretime = 32, QueueRequestHeader => GetEarliestMsgStoretimeResponseHeader;
+    LockBatchMq = 41, NoHeader => NoHeader;
+    UnlockBatchMq = 42, NoHeader => NoHeader;
+    GetConsumerConnectionList = 203, ConsumerGroupRequestHeader => NoHeader;
+    GetProducerConnectionList = 204, ProducerGroupRequestHeader => NoHeader;
+    GetAllProducerInfo = 328, NoHeader => NoHeader;
+    GetConsumerRunningInfo = 307, GetConsumerRunningInfoRequestHeader => NoHeader;
+    ConsumeMessageDirectly = 309, ConsumeMessageDirectlyResultRequestHeader => NoHeader;
+    InvokeBrokerToResetOffset = 222, ResetOffsetRequestHeader => NoHeader;
+    InvokeBrokerToGetConsumerStatus = 223, GetConsumerStatusRequestHeader => NoHeader;
+    CloneGroupOffset = 314, CloneGroupOffsetRequestHeader => NoHeader;
+    QueryCorrectionOffset = 308, QueryCorrectionOffsetHeader => NoHeader;
+}
+
+// To the broker: topics, groups, administration.
+operations! {
+    UpdateAndCreateTopic = 17, CreateTopicRequestHeader => NoHeader;
+    UpdateAndCreateTopicList = 18, NoHeader => NoHeader;
+    DeleteTopicInBroker = 215, TopicRequestHeader => NoHeader;
+    GetTopicConfig = 351, TopicRequestHeader => NoHeader;
+    GetAllTopicConfig = 21, GetAllTopicConfigRequestHeader => GetAllTopicConfigResponseHeader;
+    GetTopicStatsInfo = 202, TopicRequestHeader => NoHeader;
+    QueryTopicConsumeByWho = 300, TopicRequestHeader => NoHeader;
+    QueryTopicsByConsumer = 343, GroupRequestHeader => NoHeader;
+    QuerySubscriptionByConsumer = 345, QuerySubscriptionByConsumerRequestHeader => NoHeader;
+    QueryConsumeTimeSpan = 303, QueryConsumeTimeSpanRequestHeader => NoHeader;
+    GetSystemTopicListFromBroker = 305, NoHeader => NoHeader;
+    UpdateAndCreateSubscriptionGroup = 200, NoHeader => NoHeader;
+    UpdateAndCreateSubscriptionGroupList = 225, NoHeader => NoHeader;
+    GetSubscriptionGroupConfig = 352, GroupRequestHeader => NoHeader;
+    GetAllSubscriptionGroupConfig = 201, GetAllSubscriptionGroupRequestHeader => GetAllSubscriptionGroupResponseHeader;
+    DeleteSubscriptionGroup = 207, DeleteSubscriptionGroupRequestHeader => NoHeader;
+    UpdateAndGetGroupForbidden = 353, UpdateGroupForbiddenRequestHeader => NoHeader;
+    GetAllConsumerOffset = 43, NoHeader => NoHeader;
+    GetAllDelayOffset = 45, NoHeader => NoHeader;
+    GetConsumeStats = 208, GetConsumeStatsRequestHeader => NoHeader;
+    GetBrokerConsumeStats = 317, GetConsumeStatsInBrokerHeader => NoHeader;
+    ViewBrokerStatsData = 315, ViewBrokerStatsDataRequestHeader => NoHeader;
+    GetBrokerRuntimeInfo = 28, NoHeader => NoHeader;
+    GetBrokerConfig = 26, NoHeader => GetBrokerConfigResponseHeader;
+    UpdateBrokerConfig = 25, NoHeader => NoHeader;
+    CleanExpiredConsumeQueue = 306, NoHeader => NoHeader;
+    CleanUnusedTopic = 316, NoHeader => NoHeader;
+    DeleteExpiredCommitLog = 329, NoHeader => NoHeader;
+}
+
+// To the nameserver.
+operations! {
+    PutKvConfig = 100, PutKvConfigRequestHeader => NoHeader;
+    GetKvConfig = 101, KvConfigKeyRequestHeader => GetKvConfigResponseHeader;
+    DeleteKvConfig = 102, KvConfigKeyRequestHeader => NoHeader;
+    GetKvListByNamespace = 219, GetKvListByNamespaceRequestHeader => NoHeader;
+    RegisterBroker = 103, RegisterBrokerRequestHeader => RegisterBrokerResponseHeader;
+    UnregisterBroker = 104, BrokerIdentityRequestHeader => NoHeader;
+    QueryDataVersion = 322, BrokerIdentityRequestHeader => QueryDataVersionResponseHeader;
+    BrokerHeartbeat = 904, BrokerHeartbeatRequestHeader => NoHeader;
+    GetBrokerMemberGroup = 901, GetBrokerMemberGroupRequestHeader => NoHeader;
+    GetBrokerClusterInfo = 106, NoHeader => NoHeader;
+    WipeWritePermOfBroker = 205, WritePermOfBrokerRequestHeader => WipeWritePermOfBrokerResponseHeader;
+    AddWritePermOfBroker = 327, WritePermOfBrokerRequestHeader => AddWritePermOfBrokerResponseHeader;
+    GetAllTopicListFromNameserver = 206, NoHeader => NoHeader;
+    DeleteTopicInNamesrv = 216, DeleteTopicFromNamesrvRequestHeader => NoHeader;
+    RegisterTopicInNamesrv = 217, RegisterTopicRequestHeader => NoHeader;
+    GetTopicsByCluster = 224, GetTopicsByClusterRequestHeader => NoHeader;
+    GetSystemTopicListFromNs = 304, NoHeader => NoHeader;
+    GetUnitTopicList = 311, NoHeader => NoHeader;
+    GetHasUnitSubTopicList = 312, NoHeader => NoHeader;
+    GetHasUnitSubUnunitTopicList = 313, NoHeader => NoHeader;
+    UpdateNamesrvConfig = 318, NoHeader => NoHeader;
+    GetNamesrvConfig = 319, NoHeader => NoHeader;
+    GetRouteInfoByTopic = 105, GetRouteInfoRequestHeader => NoHeader;
+}
+
+// Towards clients and brokers, over the connection they opened.
+operations! {
+    NotifyConsumerIdsChanged = 40, ConsumerGroupRequestHeader => NoHeader;
+    ResetConsumerClientOffset = 220, ResetOffsetRequestHeader => NoHeader;
+    GetConsumerStatusFromClient = 221, GetConsumerStatusRequestHeader => NoHeader;
+    NotifyMinBrokerIdChange = 905, NotifyMinBrokerIdChangeRequestHeader => NoHeader;
+}

@@ -1,0 +1,127 @@
+//! Questions to the store and its answers.
+
+use crate::mmap::MappedSlice;
+
+/// Which messages a get is to return.
+#[derive(Debug, Clone, Copy)]
+pub struct GetQuery<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Queue.
+    pub queue_id: i32,
+    /// First position wanted.
+    pub queue_offset: i64,
+    /// Most messages wanted; the store has limits of its own besides.
+    pub max_num: usize,
+    /// Most bytes wanted; at least one message is returned whatever its size.
+    pub max_bytes: usize,
+}
+
+impl<'a> GetQuery<'a> {
+    /// Up to `max_num` messages from `queue_offset` on, bytes limited by the store alone.
+    #[must_use]
+    pub fn new(topic: &'a str, queue_id: i32, queue_offset: i64, max_num: usize) -> Self {
+        GetQuery { topic, queue_id, queue_offset, max_num, max_bytes: MAX_PULL_BYTES }
+    }
+}
+
+/// Hard limit of the bytes of one get. Source: DefaultMessageStore.MAX_PULL_MSG_SIZE.
+pub const MAX_PULL_BYTES: usize = 128 * 1024 * 1024;
+
+/// How a get went; Java's GetMessageStatus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GetMessageStatus {
+    /// There are messages.
+    Found,
+    /// The filter took none of those looked at.
+    NoMatchedMessage,
+    /// The messages were deleted from the commit log meanwhile.
+    MessageWasRemoving,
+    /// The queue has no unit there.
+    OffsetFoundNull,
+    /// The offset is beyond the end by more than one.
+    OffsetOverflowBadly,
+    /// The offset is the end: nothing there yet.
+    OffsetOverflowOne,
+    /// The offset is before the first message that is left.
+    OffsetTooSmall,
+    /// There is no such queue.
+    NoMatchedLogicQueue,
+    /// The queue is empty.
+    NoMessageInQueue,
+}
+
+/// The answer to a [`GetQuery`].
+#[derive(Debug, Clone)]
+pub struct GetResult {
+    /// How it went.
+    pub status: GetMessageStatus,
+    /// Whole records, in queue order.
+    pub messages: Vec<MappedSlice>,
+    /// Bytes of all of them.
+    pub total_bytes: usize,
+    /// Where to go on.
+    pub next_begin_offset: i64,
+    /// First position of the queue.
+    pub min_offset: i64,
+    /// One behind the last position of the queue.
+    pub max_offset: i64,
+    /// The messages lie too far back to be in memory.
+    pub suggest_pulling_from_slave: bool,
+    /// Messages that [`MessageFilter::by_record`] refused.
+    pub filtered: usize,
+}
+
+/// Decides which messages a get returns.
+pub trait MessageFilter {
+    /// By tagsCode alone; `false` spares reading the record. Hashes collide: the consumer checks the tag itself.
+    fn by_queue_unit(&self, tags_code: i64) -> bool;
+    /// By the whole record.
+    fn by_record(&self, _record: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Takes every message.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllMessages;
+
+impl MessageFilter for AllMessages {
+    fn by_queue_unit(&self, _: i64) -> bool {
+        true
+    }
+}
+
+/// Which of several messages a time stands for; Java's BoundaryType.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Boundary {
+    /// The first message stored at that time or after it.
+    #[default]
+    Lower,
+    /// The last message stored at that time or before it.
+    Upper,
+}
+
+/// The answer to a query by key.
+#[derive(Debug, Clone, Default)]
+pub struct QueryResult {
+    /// Whole records whose key has the hash asked for; other keys may have it too, so the caller compares.
+    pub messages: Vec<MappedSlice>,
+    /// Store time of the newest message in the index, ms.
+    pub index_last_update_timestamp: i64,
+    /// Physical offset of the newest message in the index.
+    pub index_last_update_phyoffset: i64,
+}
+
+/// One unit of a consume queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueUnit {
+    /// Position in the queue.
+    pub queue_offset: i64,
+    /// Position of the record in the commit log.
+    pub physical_offset: u64,
+    /// Bytes of the record.
+    pub size: u32,
+    /// Hash of the tag, or the delivery time in SCHEDULE_TOPIC_XXXX.
+    pub tags_code: i64,
+}

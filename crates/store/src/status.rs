@@ -1,0 +1,48 @@
+//! How the store is doing.
+
+use std::sync::Arc;
+
+/// A snapshot; figures may be of slightly different moments.
+#[derive(Debug, Clone, Default)]
+pub struct StoreStatus {
+    /// First physical offset that is left.
+    pub min_offset: u64,
+    /// One behind the last byte written.
+    pub max_offset: u64,
+    /// Everything before it is on the disk.
+    pub flushed_offset: u64,
+    /// Everything before it is in consume queues and index.
+    pub dispatched_offset: u64,
+    /// Everything before it may be read by consumers.
+    pub confirmed_offset: u64,
+    /// Bytes written and not yet dispatched.
+    pub dispatch_behind_bytes: u64,
+    /// Use of the disk with the commit log, 0.0..=1.0; of several paths the least used.
+    pub commit_log_disk_ratio: f64,
+    /// Use of the disk with the consume queues.
+    pub consume_queue_disk_ratio: f64,
+    /// Puts are refused because the disk is too full.
+    pub disk_full: bool,
+    /// Why the store is read-only, if it is.
+    pub poisoned: Option<Arc<str>>,
+    /// Store time of the oldest message that is left, ms; -1 when there is none.
+    pub earliest_message_time: i64,
+    /// Records at the start of the log that have been put since the open: messages put.
+    pub puts: u64,
+    /// Bytes put.
+    pub put_bytes: u64,
+    /// Messages refused or failed.
+    pub put_failures: u64,
+    /// Gets that found messages.
+    pub gets_found: u64,
+    /// Gets that found none.
+    pub gets_missed: u64,
+    /// Messages got.
+    pub got_messages: u64,
+    /// Bytes got.
+    pub got_bytes: u64,
+    /// Number of consume queues.
+    pub queues: usize,
+    /// Number of commit-log files.
+    pub commit_log_files: usize,
+}
