@@ -80,11 +80,7 @@ impl StatsItem {
     /// Sum, rate and average of the last minute, hour and day.
     pub fn data(&self) -> BrokerStatsData {
         let past = self.past.lock();
-        BrokerStatsData {
-            stats_minute: span(&past.minute),
-            stats_hour: span(&past.hour),
-            stats_day: span(&past.day),
-        }
+        BrokerStatsData { stats_minute: span(&past.minute), stats_hour: span(&past.hour), stats_day: span(&past.day) }
     }
 }
 

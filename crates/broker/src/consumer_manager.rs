@@ -1,7 +1,7 @@
 //! Which consumers are connected, in which groups, and what they want.
 
 use codec::command::Language;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use parking_lot::RwLock;
 use protocol::body::client::{
     Connection, ConsumeFromWhere, ConsumeType, ConsumerConnection, ConsumerData, MessageModel, SubscriptionData,

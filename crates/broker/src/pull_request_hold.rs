@@ -159,15 +159,16 @@ impl PullRequestHold {
     /// Lets go of everything without answer.
     pub fn shutdown(&self) {
         for shard in &self.shards {
-            let all: Vec<HeldPull> = shard.lock().drain().flat_map(|(_, queues)| queues.into_values().flatten()).collect();
+            let all: Vec<HeldPull> =
+                shard.lock().drain().flat_map(|(_, queues)| queues.into_values().flatten()).collect();
             self.go_on(all, Wake::Shutdown);
         }
     }
 
     fn shard(&self, topic: &str, queue_id: i32) -> &Mutex<HashMap<String, Queues>> {
-        let hash = topic.bytes().fold(queue_id.unsigned_abs() as usize, |hash, byte| {
-            hash.wrapping_mul(31).wrapping_add(usize::from(byte))
-        });
+        let hash = topic
+            .bytes()
+            .fold(queue_id.unsigned_abs() as usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
         &self.shards[hash % SHARDS]
     }
 }

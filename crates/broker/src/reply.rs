@@ -2,8 +2,8 @@
 //! clients and people search for; behind it stands the reason.
 
 use protocol::response_code::{
-    FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SYSTEM_ERROR,
-    TOPIC_NOT_EXIST,
+    FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
+    SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
 use remoting::reply::Reply;
 use std::fmt::Display;
@@ -24,10 +24,9 @@ pub fn put_error<R>(error: &PutError, max_message_size: i32) -> Reply<R> {
                  {max_message_size}B, msg properties length limit 32KB. ({error})"
             ),
         ),
-        PutError::NoFile { .. } => Reply::error(
-            SYSTEM_ERROR,
-            format!("create mapped file failed, server is busy or broken. ({error})"),
-        ),
+        PutError::NoFile { .. } => {
+            Reply::error(SYSTEM_ERROR, format!("create mapped file failed, server is busy or broken. ({error})"))
+        }
         _ => Reply::error(SERVICE_NOT_AVAILABLE, format!("service not available now. {error}")),
     }
 }

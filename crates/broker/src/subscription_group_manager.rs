@@ -173,7 +173,8 @@ impl SubscriptionGroupManager {
 
 /// Source: broker/subscription/SubscriptionGroupManager.init.
 fn system_groups() -> Vec<SubscriptionGroupConfig> {
-    let group = |name: &str| SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() };
+    let group =
+        |name: &str| SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() };
     let broadcasting = |name| SubscriptionGroupConfig { consume_broadcast_enable: true, ..group(name) };
     vec![
         group("TOOLS_CONSUMER"),

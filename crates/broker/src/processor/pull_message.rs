@@ -17,8 +17,8 @@ use protocol::body::topic::TopicConfig;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader, forbidden_type};
 use protocol::operation::{LitePullMessage, Operation, PullMessage};
 use protocol::response_code::{
-    INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY, SUBSCRIPTION_NOT_EXIST,
-    SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS, SYSTEM_ERROR,
+    INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY,
+    SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS, SYSTEM_ERROR,
 };
 use protocol::sys_flag::{perm, pull as pull_flag};
 use remoting::clock;
@@ -103,12 +103,7 @@ impl PullParts {
         Outcome::Parked
     }
 
-    fn hold(
-        parts: &Arc<PullParts>,
-        request: &Request<PullMessageRequestHeader>,
-        filter: TagFilter,
-        wait_ms: i64,
-    ) {
+    fn hold(parts: &Arc<PullParts>, request: &Request<PullMessageRequestHeader>, filter: TagFilter, wait_ms: i64) {
         let slot = request.slot::<PullMessageResponseHeader>();
         let channel = slot.channel().clone();
         let (header, code, shared) = (request.header.clone(), request.code, parts.clone());
@@ -123,7 +118,9 @@ impl PullParts {
             }),
         };
         let header = &request.header;
-        parts.hold.park(&header.topic, header.queue_id, pull, || parts.store.max_offset(&header.topic, header.queue_id));
+        parts
+            .hold
+            .park(&header.topic, header.queue_id, pull, || parts.store.max_offset(&header.topic, header.queue_id));
     }
 
     /// A held pull goes on: everything is looked at anew, but it is not held again.
@@ -225,10 +222,8 @@ impl PullParts {
         if options.broker.use_server_side_reset_offset
             && let Some(offset) = self.offsets.take_reset(&header.consumer_group, topic, queue_id)
         {
-            let header = PullMessageResponseHeader {
-                next_begin_offset: offset,
-                ..self.response_header(header, allowed, 0)
-            };
+            let header =
+                PullMessageResponseHeader { next_begin_offset: offset, ..self.response_header(header, allowed, 0) };
             return Reply { code: PULL_OFFSET_MOVED, ..Reply::ok(header).with_remark("OFFSET_RESET") };
         }
         let query = GetQuery {

@@ -89,11 +89,7 @@ impl SendMessageProcessor {
             Ok(draft) => draft,
             Err(reply) => return reply.into(),
         };
-        if header.batch {
-            self.put_batch(header, request, &draft)
-        } else {
-            self.put_one(header, request, draft)
-        }
+        if header.batch { self.put_batch(header, request, &draft) } else { self.put_one(header, request, draft) }
     }
 
     /// Everything that Java checks before it builds a message.
@@ -136,13 +132,8 @@ impl SendMessageProcessor {
         let topic: &str = &header.topic;
         let is_retry = topic.starts_with(names::RETRY_PREFIX);
         let flag = if header.unit_mode { topic_flag::build(!is_retry, is_retry) } else { 0 };
-        let made = self.topics.create_in_send(
-            topic,
-            &header.default_topic,
-            header.default_topic_queue_nums,
-            flag,
-            auto,
-        );
+        let made =
+            self.topics.create_in_send(topic, &header.default_topic, header.default_topic_queue_nums, flag, auto);
         match made {
             Ok(config) => Ok(config),
             Err(_) if is_retry => Ok(self.topics.create_for_retry(topic, 1, false, flag)),
@@ -170,13 +161,8 @@ impl SendMessageProcessor {
         properties.set(property::MSG_REGION, options.broker.region_id.as_str());
         properties.set(property::TRACE_ON, options.broker.trace_on.to_string());
         properties.set(property::CLUSTER, options.broker.broker_cluster_name.as_str());
-        let mut draft = Draft {
-            topic: header.topic.clone(),
-            queue_id,
-            sys_flag: header.sys_flag,
-            properties,
-            dead: false,
-        };
+        let mut draft =
+            Draft { topic: header.topic.clone(), queue_id, sys_flag: header.sys_flag, properties, dead: false };
         if config.topic_filter_type == TopicFilterType::MultiTag {
             draft.sys_flag |= sys_flag::MULTI_TAGS;
         }
@@ -233,7 +219,7 @@ impl SendMessageProcessor {
         };
         match self.store.put(&message) {
             Ok(put) => {
-                let id = message_id(self.store_host, put.physical_offset);
+                let id = self.offset_message_id(&put);
                 self.count(&topic, 1, put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
                 self.answer(id, unique, queue_id, &put, put.end(), wait)
@@ -262,26 +248,24 @@ impl SendMessageProcessor {
             Ok(_) => return illegal("the batch holds no message".to_owned()),
             Err(error) => return illegal(format!("the batch cannot be read: {error}")),
         };
-        if parts.iter().any(|part| is_special(&part.properties_str())) {
+        if parts.iter().any(|part| is_special(part.properties)) {
             return illegal("a batch can hold neither delayed nor transaction messages".to_owned());
         }
-        let texts: Vec<_> = parts.iter().map(|part| part.properties_str()).collect();
         let frame = self.message(header, request.channel.peer(), draft.sys_flag);
         let messages: Vec<Message<'_>> = parts
             .iter()
-            .zip(&texts)
-            .map(|(part, properties)| Message {
+            .map(|part| Message {
                 topic: &draft.topic,
                 queue_id: draft.queue_id,
                 flag: part.flag,
                 body: part.body,
-                properties,
+                properties: part.properties,
                 ..frame
             })
             .collect();
         match self.store.put_batch(&messages) {
             Ok(puts) => {
-                let ids: Vec<_> = puts.iter().map(|put| message_id(self.store_host, put.physical_offset)).collect();
+                let ids: Vec<_> = puts.iter().map(|put| self.offset_message_id(put)).collect();
                 let bytes = puts.iter().map(|put| put.len).sum();
                 self.count(&draft.topic, i64::try_from(puts.len()).unwrap_or(0), bytes);
                 let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
@@ -311,6 +295,10 @@ impl SendMessageProcessor {
             body: &[],
             properties: "",
         }
+    }
+
+    fn offset_message_id(&self, put: &PutResult) -> String {
+        message_id(self.store_host, i64::try_from(put.physical_offset).unwrap_or(i64::MAX))
     }
 
     /// Answers at once, or under SYNC_FLUSH when the message is on disk.
@@ -371,9 +359,15 @@ fn refuse_unsupported(properties: &Properties) -> Option<SendReply> {
 
 /// Delayed, timed and transaction messages cannot travel in a batch.
 fn is_special(text: &str) -> bool {
-    [property::DELAY, property::TRAN_MSG, property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS]
-        .into_iter()
-        .any(|name| properties::get(text, name).is_some_and(|value| value != "0" && value != "false"))
+    [
+        property::DELAY,
+        property::TRAN_MSG,
+        property::TIMER_DELAY_SEC,
+        property::TIMER_DELAY_MS,
+        property::TIMER_DELIVER_MS,
+    ]
+    .into_iter()
+    .any(|name| properties::get(text, name).is_some_and(|value| value != "0" && value != "false"))
 }
 
 /// Message ids in the form of Java's clients, for senders that give none; and numbers for choosing a queue.

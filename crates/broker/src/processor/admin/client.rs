@@ -13,8 +13,8 @@ use protocol::header::client::{
     ProducerGroupRequestHeader,
 };
 use protocol::operation::{
-    ConsumeMessageDirectly, GetAllProducerInfo, GetConsumerConnectionList, GetConsumerRunningInfo, GetProducerConnectionList,
-    Operation,
+    ConsumeMessageDirectly, GetAllProducerInfo, GetConsumerConnectionList, GetConsumerRunningInfo,
+    GetProducerConnectionList, Operation,
 };
 use protocol::response_code::{CONSUME_MSG_TIMEOUT, CONSUMER_NOT_ONLINE, SYSTEM_ERROR};
 use remoting::channel::{CallError, Channel};

@@ -9,19 +9,18 @@ use codec::fields::NoHeader;
 use codec::json;
 use protocol::body::admin::{GroupList, QuerySubscriptionResponseBody};
 use protocol::body::encode;
-use protocol::body::group::{
-    GroupForbidden, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
-};
+use protocol::body::group::{GroupForbidden, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper};
 use protocol::body::topic::TopicList;
 use protocol::header::topic::{
     DeleteSubscriptionGroupRequestHeader, GetAllSubscriptionGroupRequestHeader, GetAllSubscriptionGroupResponseHeader,
-    GroupRequestHeader, QuerySubscriptionByConsumerRequestHeader, TopicRequestHeader, UpdateGroupForbiddenRequestHeader,
+    GroupRequestHeader, QuerySubscriptionByConsumerRequestHeader, TopicRequestHeader,
+    UpdateGroupForbiddenRequestHeader,
 };
 use protocol::names;
 use protocol::operation::{
     DeleteSubscriptionGroup, GetAllSubscriptionGroupConfig, GetSubscriptionGroupConfig, QuerySubscriptionByConsumer,
-    QueryTopicConsumeByWho, QueryTopicsByConsumer, UpdateAndCreateSubscriptionGroup, UpdateAndCreateSubscriptionGroupList,
-    UpdateAndGetGroupForbidden,
+    QueryTopicConsumeByWho, QueryTopicsByConsumer, UpdateAndCreateSubscriptionGroup,
+    UpdateAndCreateSubscriptionGroupList, UpdateAndGetGroupForbidden,
 };
 use protocol::response_code::INVALID_PARAMETER;
 use remoting::reply::{Outcome, Reply, Request};

@@ -12,8 +12,8 @@ use protocol::body::admin::{QueryConsumeTimeSpanBody, QueryCorrectionOffsetBody,
 use protocol::body::client::ResetOffsetBody;
 use protocol::body::{MessageQueue, MessageQueueKey, encode};
 use protocol::header::offset::{
-    CloneGroupOffsetRequestHeader, GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader, QueryCorrectionOffsetHeader,
-    QueueRequestHeader, ResetOffsetRequestHeader, SearchOffsetRequestHeader,
+    CloneGroupOffsetRequestHeader, GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader,
+    QueryCorrectionOffsetHeader, QueueRequestHeader, ResetOffsetRequestHeader, SearchOffsetRequestHeader,
 };
 use protocol::header::topic::QueryConsumeTimeSpanRequestHeader;
 use protocol::operation::{
@@ -108,10 +108,10 @@ impl OffsetAdmin {
         let mut targets = BTreeMap::new();
         match (header.queue_id, header.offset) {
             (0.., Some(offset)) if offset != -1 => {
-                let range = (self.store.min_offset(topic, header.queue_id), self.store.max_offset(topic, header.queue_id));
+                let range =
+                    (self.store.min_offset(topic, header.queue_id), self.store.max_offset(topic, header.queue_id));
                 if offset < range.0 || offset > range.1 {
-                    let remark =
-                        format!("Target offset {offset} not in consume queue range [{}-{}]", range.0, range.1);
+                    let remark = format!("Target offset {offset} not in consume queue range [{}-{}]", range.0, range.1);
                     return Err(Reply::error(SYSTEM_ERROR, remark));
                 }
                 targets.insert(header.queue_id, offset);

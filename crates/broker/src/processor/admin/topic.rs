@@ -94,7 +94,9 @@ impl TopicAdmin {
             if protect && self.topics.is_system(topic) {
                 return refuse(format!("The topic[{topic}] is conflict with system topic."));
             }
-            for (what, queues) in [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)] {
+            for (what, queues) in
+                [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)]
+            {
                 if !(0..=MAX_QUEUES).contains(&queues) {
                     return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
                 }
