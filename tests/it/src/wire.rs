@@ -1,0 +1,80 @@
+//! The few bytes of the remoting protocol that the tests speak themselves: one JSON request, one answer.
+
+use serde_json::{Value, json};
+use std::io::{Error, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// GET_ROUTEINFO_BY_TOPIC
+pub const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
+
+/// A frame as it came: header as JSON, body.
+#[derive(Debug)]
+pub struct Frame {
+    /// The header; of a ROCKETMQ-serialised frame, null.
+    pub header: Value,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// The frame of a request with a JSON header as a 5.5.0 Java client writes it: length, header length, header, body.
+pub fn request(code: i32, opaque: i32, fields: &Value, body: &[u8]) -> Vec<u8> {
+    let header = json!({ "code": code, "extFields": fields, "flag": 0, "language": "JAVA", "opaque": opaque,
+        "serializeTypeCurrentRPC": "JSON", "version": 495 });
+    frame(header.to_string().as_bytes(), body)
+}
+
+/// A frame from the bytes of its JSON header and body.
+pub fn frame(header: &[u8], body: &[u8]) -> Vec<u8> {
+    let header_len = u32::try_from(header.len()).expect("a test header is short");
+    let len = u32::try_from(4 + header.len() + body.len()).expect("a test frame is short");
+    [&len.to_be_bytes()[..], &header_len.to_be_bytes(), header, body].concat()
+}
+
+/// Reads one whole frame, including its length prefix.
+/// # Errors
+/// What the socket says; `InvalidData` for a length above 64 MiB.
+pub fn read_raw(stream: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len)?;
+    let count = u32::from_be_bytes(len) as usize;
+    if count > 64 << 20 {
+        return Err(Error::new(ErrorKind::InvalidData, format!("frame of {count} bytes")));
+    }
+    let mut all = len.to_vec();
+    all.resize(4 + count, 0);
+    stream.read_exact(&mut all[4..])?;
+    Ok(all)
+}
+
+/// Takes a raw frame apart.
+/// # Errors
+/// `InvalidData` when it is not one.
+pub fn parse(raw: &[u8]) -> std::io::Result<Frame> {
+    let bad = |what: &str| Error::new(ErrorKind::InvalidData, what.to_owned());
+    let mark = raw.get(4..8).ok_or_else(|| bad("no header length"))?;
+    let header_len = u32::from_be_bytes([0, mark[1], mark[2], mark[3]]) as usize;
+    let header = raw.get(8..8 + header_len).ok_or_else(|| bad("header longer than the frame"))?;
+    let body = raw.get(8 + header_len..).unwrap_or_default().to_vec();
+    let header = if mark[0] == 0 {
+        serde_json::from_slice(header).map_err(|error| bad(&error.to_string()))?
+    } else {
+        Value::Null
+    };
+    Ok(Frame { header, body })
+}
+
+/// Sends one request on a new connection and returns the answer.
+/// # Errors
+/// What the socket says, also when nothing comes within 5 s.
+pub fn call(addr: &str, code: i32, fields: &Value, body: &[u8]) -> std::io::Result<Frame> {
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(&request(code, 1, fields, body))?;
+    parse(&read_raw(&mut stream)?)
+}
+
+/// Whether that nameserver has a route for the topic.
+pub fn has_route(namesrv: &str, topic: &str) -> bool {
+    call(namesrv, GET_ROUTEINFO_BY_TOPIC, &json!({ "topic": topic }), &[]).is_ok_and(|frame| frame.header["code"] == 0)
+}
