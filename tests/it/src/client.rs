@@ -243,6 +243,11 @@ pub struct Pulled {
 }
 
 impl Pull<'_> {
+    /// Its name within the driver.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The queues of a topic, as `broker:queueId`.
     pub fn queues(&self, topic: &str) -> Vec<String> {
         let answer = self.driver.call("pull.queues", args! { name: self.name, topic: topic });

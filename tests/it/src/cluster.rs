@@ -1,6 +1,7 @@
 //! Nameservers and brokers of either kind, on free ports and in scratch directories.
 
 use crate::clock::wait_for;
+use crate::driver::Serialize;
 use crate::jvm;
 use crate::ports::free_block;
 use crate::process::Process;
@@ -19,25 +20,42 @@ pub enum Kind {
     Ferrocket,
 }
 
+/// How servers are started.
+#[derive(Clone, Copy)]
+pub struct Launch<'a> {
+    /// Whose.
+    pub kind: Kind,
+    /// The version of Java servers.
+    pub version: &'a str,
+    /// The header serialisation that Java servers answer in.
+    pub serialize: Serialize,
+    /// Whether Java servers write their class archive when they end.
+    pub record: bool,
+}
+
+impl Launch<'_> {
+    /// The usual servers of that kind.
+    pub fn of(kind: Kind) -> Self {
+        Self { kind, version: jvm::SERVER_VERSION, serialize: Serialize::Json, record: false }
+    }
+}
+
 /// How long a server may take to its boot line. Generous: the machine is small and shared.
 const BOOT_SECONDS: u64 = 60;
 
 /// A running nameserver.
 pub struct Nameserver {
-    kind: Kind,
-    version: String,
+    launch: Launch<'static>,
     port: u16,
     dir: PathBuf,
-    record: bool,
     process: Mutex<Option<Process>>,
 }
 
 impl Nameserver {
     /// Starts one on a free port and waits for its boot line.
-    pub fn start(kind: Kind, version: &str, record: bool) -> Self {
-        let dir = scratch::dir(&format!("namesrv-{kind:?}"));
-        let server =
-            Self { kind, version: version.to_owned(), port: free_block(), dir, record, process: Mutex::default() };
+    pub fn start(launch: Launch<'static>) -> Self {
+        let dir = scratch::dir(&format!("namesrv-{:?}", launch.kind));
+        let server = Self { launch, port: free_block(), dir, process: Mutex::default() };
         let kv = server.dir.join("kvConfig.json");
         let conf = format!(
             "listenPort={}\nrocketmqHome={}\nkvConfigPath={}\n",
@@ -57,8 +75,8 @@ impl Nameserver {
 
     /// Starts it again after [`Self::kill9`].
     pub fn boot(&self) {
-        let mut command = match self.kind {
-            Kind::Java => java_server(&self.version, "namesrv.NamesrvStartup", "namesrv", &self.dir, self.record),
+        let mut command = match self.launch.kind {
+            Kind::Java => java_server(self.launch, "namesrv.NamesrvStartup", "namesrv", &self.dir),
             Kind::Ferrocket => our_server("mqnamesrv", &self.dir),
         };
         command.arg("-c").arg(self.dir.join("namesrv.conf"));
@@ -78,30 +96,21 @@ impl Nameserver {
 
 /// A running broker.
 pub struct Broker {
-    kind: Kind,
-    version: String,
+    launch: Launch<'static>,
     /// Its brokerName.
     pub name: String,
     port: u16,
     dir: PathBuf,
-    record: bool,
     process: Mutex<Option<Process>>,
 }
 
 impl Broker {
     /// Starts one on free ports, registered with `namesrv`, with `extra` lines at the end of its properties file.
-    pub fn start(kind: Kind, version: &str, name: &str, namesrv: &str, extra: &[(&str, &str)], record: bool) -> Self {
+    pub fn start(launch: Launch<'static>, name: &str, namesrv: &str, extra: &[(&str, &str)]) -> Self {
+        let kind = launch.kind;
         let dir = scratch::dir(&format!("{name}-{kind:?}"));
         let port = free_block();
-        let broker = Self {
-            kind,
-            version: version.to_owned(),
-            name: name.to_owned(),
-            port,
-            dir,
-            record,
-            process: Mutex::default(),
-        };
+        let broker = Self { launch, name: name.to_owned(), port, dir, process: Mutex::default() };
         let store = broker.store_dir();
         let mut conf = format!(
             "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
@@ -126,7 +135,7 @@ impl Broker {
             }
             conf.push_str(&format!("{key}={value}\n"));
         }
-        if kind == Kind::Java && version.starts_with('5') {
+        if kind == Kind::Java && launch.version.starts_with('5') {
             conf.push_str("popConsumerKVServiceInit=false\npopConsumerKVServiceEnable=false\n");
         }
         for (key, value) in extra {
@@ -154,8 +163,8 @@ impl Broker {
 
     /// Starts it again after [`Self::kill9`] or [`Self::stop`], on the same store and port.
     pub fn boot(&self) {
-        let mut command = match self.kind {
-            Kind::Java => java_server(&self.version, "broker.BrokerStartup", "broker", &self.dir, self.record),
+        let mut command = match self.launch.kind {
+            Kind::Java => java_server(self.launch, "broker.BrokerStartup", "broker", &self.dir),
             Kind::Ferrocket => our_server("mqbroker", &self.dir),
         };
         command.arg("-c").arg(self.dir.join("broker.conf"));
@@ -194,15 +203,11 @@ pub struct ClusterOptions<'a> {
     pub brokers: usize,
     /// Further properties of every broker.
     pub extra: &'a [(&'a str, &'a str)],
-    /// The version of Java servers.
-    pub version: &'a str,
-    /// Whether Java servers write their class archive when they end.
-    pub record: bool,
 }
 
 impl Default for ClusterOptions<'_> {
     fn default() -> Self {
-        Self { nameservers: 1, brokers: 1, extra: &[], version: jvm::SERVER_VERSION, record: false }
+        Self { nameservers: 1, brokers: 1, extra: &[] }
     }
 }
 
@@ -219,18 +224,17 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts them and waits for every boot line.
-    pub fn start(kind: Kind, options: &ClusterOptions<'_>) -> Self {
-        let nameservers: Vec<_> =
-            (0..options.nameservers).map(|_| Nameserver::start(kind, options.version, options.record)).collect();
+    pub fn start(launch: Launch<'static>, options: &ClusterOptions<'_>) -> Self {
+        let nameservers: Vec<_> = (0..options.nameservers).map(|_| Nameserver::start(launch)).collect();
         let namesrv = nameservers.iter().map(Nameserver::addr).collect::<Vec<_>>().join(";");
         let brokers = (b'a'..)
             .take(options.brokers)
             .map(|letter| {
                 let name = format!("broker-{}", char::from(letter));
-                Broker::start(kind, options.version, &name, &namesrv, options.extra, options.record)
+                Broker::start(launch, &name, &namesrv, options.extra)
             })
             .collect();
-        let cluster = Self { kind, nameservers, brokers, judged: Mutex::default() };
+        let cluster = Self { kind: launch.kind, nameservers, brokers, judged: Mutex::default() };
         for broker in &cluster.brokers {
             for nameserver in &cluster.nameservers {
                 broker.wait_registered(nameserver);
@@ -241,7 +245,7 @@ impl Cluster {
 
     /// One nameserver and one broker.
     pub fn single(kind: Kind) -> Self {
-        Self::start(kind, &ClusterOptions::default())
+        Self::start(Launch::of(kind), &ClusterOptions::default())
     }
 
     /// The nameserver list as clients take it, joined by `;`.
@@ -299,7 +303,8 @@ fn boot(process: &Mutex<Option<Process>>, name: &str, command: Command, log: &Pa
     *lock(process) = Some(started);
 }
 
-fn java_server(version: &str, main: &str, archive: &str, dir: &Path, record: bool) -> Command {
+fn java_server(launch: Launch<'_>, main: &str, archive: &str, dir: &Path) -> Command {
+    let version = launch.version;
     // The 4.x servers read their log configuration from the home directory, and nowhere else.
     let conf = dir.join("conf");
     std::fs::create_dir_all(&conf).expect("the scratch directory is writable");
@@ -311,9 +316,10 @@ fn java_server(version: &str, main: &str, archive: &str, dir: &Path, record: boo
     let properties = [
         ("rocketmq.home.dir", dir.display().to_string()),
         ("user.home", dir.display().to_string()),
+        ("rocketmq.serialize.type", launch.serialize.name().to_owned()),
         ("log.file", dir.join("server.log").display().to_string()),
     ];
-    let mut java = jvm::command(version, &format!("org.apache.rocketmq.{main}"), archive, record, &properties);
+    let mut java = jvm::command(version, &format!("org.apache.rocketmq.{main}"), archive, launch.record, &properties);
     java.env_remove("NAMESRV_ADDR").env("ROCKETMQ_HOME", dir).current_dir(dir);
     java
 }

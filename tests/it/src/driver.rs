@@ -97,15 +97,21 @@ const CALL_SECONDS: u64 = 150;
 impl Driver {
     /// Starts a Java client process; `record` has it write its class archive at its end.
     pub fn java(version: Version, serialize: Serialize, record: bool) -> Self {
+        Self::java_with(version, serialize, record, &[])
+    }
+
+    /// [`Self::java`] with further system properties.
+    pub fn java_with(version: Version, serialize: Serialize, record: bool, more: &[(&'static str, String)]) -> Self {
         let name = format!("java-{}-{}", version.name(), serialize.name());
         let dir = scratch::dir(&name);
-        let properties = [
+        let mut properties = vec![
             ("rocketmq.serialize.type", serialize.name().to_owned()),
             ("rocketmq.client.name", name.clone()),
             ("user.home", dir.display().to_string()),
             ("rocketmq.home.dir", dir.display().to_string()),
             ("log.file", dir.join("client.log").display().to_string()),
         ];
+        properties.extend(more.iter().cloned());
         let mut command = jvm::command(version.name(), "driver.Driver", "driver", record, &properties);
         command.env_remove("NAMESRV_ADDR").current_dir(&dir);
         // mqadmin 4.x reads its log configuration from the home directory.

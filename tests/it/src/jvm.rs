@@ -1,7 +1,7 @@
 //! The Java side: artifacts (fetched by `scripts/java-deps` when missing), flags, and class archives that make a JVM
 //! start in a fraction of a second.
 
-use crate::cluster::{Cluster, ClusterOptions, Kind};
+use crate::cluster::{Cluster, ClusterOptions, Kind, Launch};
 use crate::driver::{Driver, Serialize, Version};
 use crate::process::run;
 use crate::scratch::{root, target};
@@ -43,6 +43,8 @@ pub fn command(version: &str, main: &str, archive: &str, record: bool, propertie
         "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
         "--add-opens=java.base/java.lang=ALL-UNNAMED",
     ]);
+    // The driver keeps mqadmin from ending the process.
+    java.arg("-Djava.security.manager=allow");
     // TLS needs a self-made certificate, which costs a second and has no part in these tests.
     java.args(["-Dtls.server.mode=disabled", "-Drocketmq.client.logUseSlf4j=true"]);
     java.arg(format!("-Drmq.logback.configurationFile={}", logback.display()));
@@ -76,7 +78,7 @@ pub fn prepare() {
             return;
         }
         eprintln!("making class archives of the Java programs, once");
-        let cluster = Cluster::start(Kind::Java, &ClusterOptions { record: servers, ..ClusterOptions::default() });
+        let cluster = Cluster::start(Launch { record: servers, ..Launch::of(Kind::Java) }, &ClusterOptions::default());
         for version in missing {
             let driver = Driver::java(version, Serialize::Json, true);
             driver.rehearse(&cluster.namesrv());

@@ -14,11 +14,13 @@ pub mod history;
 pub mod jvm;
 pub mod ports;
 pub mod process;
+pub mod proxy;
+pub mod record;
 
 pub mod scratch;
 pub mod wire;
 
 pub use cases::{run_own, run_shared, unique};
 pub use client::{Producer, Pull, Push, Received, Sent};
-pub use cluster::{Broker, Cluster, Kind, Nameserver};
+pub use cluster::{Broker, Cluster, ClusterOptions, Kind, Launch, Nameserver};
 pub use driver::{Driver, Serialize, Version, clients, go, java};

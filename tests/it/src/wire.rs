@@ -8,10 +8,12 @@ use std::time::Duration;
 /// GET_ROUTEINFO_BY_TOPIC
 pub const GET_ROUTEINFO_BY_TOPIC: i32 = 105;
 
-/// A frame as it came: header as JSON, body.
+/// A frame as it came: header, body.
 #[derive(Debug)]
 pub struct Frame {
-    /// The header; of a ROCKETMQ-serialised frame, null.
+    /// 0 for a JSON header, 1 for a ROCKETMQ one.
+    pub serialize: u8,
+    /// The header; a ROCKETMQ one in the shape that the same header has in JSON.
     pub header: Value,
     /// The body.
     pub body: Vec<u8>,
@@ -54,14 +56,45 @@ pub fn parse(raw: &[u8]) -> std::io::Result<Frame> {
     let bad = |what: &str| Error::new(ErrorKind::InvalidData, what.to_owned());
     let mark = raw.get(4..8).ok_or_else(|| bad("no header length"))?;
     let header_len = u32::from_be_bytes([0, mark[1], mark[2], mark[3]]) as usize;
-    let header = raw.get(8..8 + header_len).ok_or_else(|| bad("header longer than the frame"))?;
+    let bytes = raw.get(8..8 + header_len).ok_or_else(|| bad("header longer than the frame"))?;
     let body = raw.get(8 + header_len..).unwrap_or_default().to_vec();
-    let header = if mark[0] == 0 {
-        serde_json::from_slice(header).map_err(|error| bad(&error.to_string()))?
-    } else {
-        Value::Null
+    let header = match mark[0] {
+        0 => serde_json::from_slice(bytes).map_err(|error| bad(&error.to_string()))?,
+        1 => binary_header(bytes).ok_or_else(|| bad("ROCKETMQ header ends early"))?,
+        other => return Err(bad(&format!("serialisation {other}"))),
     };
-    Ok(Frame { header, body })
+    Ok(Frame { serialize: mark[0], header, body })
+}
+
+/// code i16, language u8, version i16, opaque i32, flag i32, remark (i32 length), extFields (i32 length) of key (i16
+/// length) and value (i32 length).
+fn binary_header(bytes: &[u8]) -> Option<Value> {
+    let mut rest = bytes;
+    let mut take = |len: usize| {
+        let (taken, left) = rest.split_at_checked(len)?;
+        rest = left;
+        Some(taken)
+    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    let code = number(take(2)?);
+    let language = number(take(1)?);
+    let version = number(take(2)?);
+    let opaque = number(take(4)?);
+    let flag = number(take(4)?);
+    let remark_len = usize::try_from(number(take(4)?)).ok()?;
+    let remark = String::from_utf8_lossy(take(remark_len)?).into_owned();
+    let mut left = usize::try_from(number(take(4)?)).ok()?;
+    let mut fields = serde_json::Map::new();
+    while left > 0 {
+        let key_len = usize::try_from(number(take(2)?)).ok()?;
+        let key = String::from_utf8_lossy(take(key_len)?).into_owned();
+        let value_len = usize::try_from(number(take(4)?)).ok()?;
+        let value = String::from_utf8_lossy(take(value_len)?).into_owned();
+        left = left.checked_sub(6 + key_len + value_len)?;
+        fields.insert(key, Value::String(value));
+    }
+    Some(json!({ "code": code, "language": language, "version": version, "opaque": opaque, "flag": flag,
+        "remark": remark, "extFields": fields }))
 }
 
 /// Sends one request on a new connection and returns the answer.

@@ -40,9 +40,13 @@ final class Admins {
         PrintStream capture = new PrintStream(printed, true, StandardCharsets.UTF_8);
         System.setOut(capture);
         System.setErr(capture);
+        Driver.exitRefused = true;
         try {
             MQAdminStartup.main0(arguments, null);
+        } catch (SecurityException exit) {
+            capture.println(exit.getMessage());
         } finally {
+            Driver.exitRefused = false;
             System.setOut(before);
             System.setErr(beforeErr);
         }

@@ -30,8 +30,33 @@ public final class Driver {
 
     private static final PrintStream ANSWERS = System.out;
 
+    /** Set while a tool runs that may end the process in its zeal. */
+    static volatile boolean exitRefused;
+
+    @SuppressWarnings("removal")
+    private static void refuseExit() {
+        try {
+            System.setSecurityManager(new SecurityManager() {
+                @Override
+                public void checkExit(int status) {
+                    if (exitRefused) {
+                        throw new SecurityException("the tool ends with exit code " + status);
+                    }
+                }
+
+                @Override
+                public void checkPermission(java.security.Permission permission) {
+                    // Everything else is allowed.
+                }
+            });
+        } catch (UnsupportedOperationException newerJdk) {
+            System.err.println("no security manager in this JDK: a tool that exits ends this process");
+        }
+    }
+
     public static void main(String[] args) throws Exception {
         System.setOut(System.err);
+        refuseExit();
         for (String role : new String[] {"Producers", "PushConsumers", "PullConsumers", "LitePullConsumers", "Admins"}) {
             try {
                 Class.forName("driver." + role);
