@@ -254,6 +254,14 @@ impl Pull<'_> {
         answer["queues"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// [`Self::queues`], none when the client finds the topic unreadable.
+    pub fn readable_queues(&self, topic: &str) -> Vec<String> {
+        match self.driver.try_call("pull.queues", args! { name: self.name, topic: topic }) {
+            Ok(_) => self.queues(topic),
+            Err(_) => Vec::new(),
+        }
+    }
+
     /// Pulls from one queue at `offset`; `more` may say `sub`, `max`, `block`.
     pub fn fetch(&self, topic: &str, broker: &str, queue: i64, offset: i64, more: Args) -> Pulled {
         let mut args = args! { name: self.name, topic: topic, broker: broker, queue: queue, offset: offset };

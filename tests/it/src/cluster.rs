@@ -6,7 +6,8 @@ use crate::jvm;
 use crate::ports::free_block;
 use crate::process::Process;
 use crate::scratch::{self, root, target};
-use crate::wire;
+use crate::{unique, wire};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -39,6 +40,8 @@ impl Launch<'_> {
         Self { kind, version: jvm::SERVER_VERSION, serialize: Serialize::Json, record: false }
     }
 }
+
+const UPDATE_AND_CREATE_TOPIC: i32 = 17;
 
 /// How long a server may take to its boot line. Generous: the machine is small and shared.
 const BOOT_SECONDS: u64 = 60;
@@ -99,6 +102,7 @@ pub struct Broker {
     launch: Launch<'static>,
     /// Its brokerName.
     pub name: String,
+    ip: String,
     port: u16,
     dir: PathBuf,
     process: Mutex<Option<Process>>,
@@ -110,11 +114,13 @@ impl Broker {
         let kind = launch.kind;
         let dir = scratch::dir(&format!("{name}-{kind:?}"));
         let port = free_block();
-        let broker = Self { launch, name: name.to_owned(), port, dir, process: Mutex::default() };
+        let ip = extra.iter().find(|(key, _)| *key == "brokerIP1").map_or("127.0.0.1", |(_, ip)| *ip).to_owned();
+        let broker = Self { launch, name: name.to_owned(), ip, port, dir, process: Mutex::default() };
         let store = broker.store_dir();
         let mut conf = format!(
-            "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nbrokerIP1=127.0.0.1\nlistenPort={port}\n\
+            "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nbrokerIP1={}\nlistenPort={port}\n\
              namesrvAddr={namesrv}\nautoCreateTopicEnable=true\nstorePathRootDir={}\nstorePathCommitLog={}\n",
+            broker.ip,
             store.display(),
             store.join("commitlog").display()
         );
@@ -137,6 +143,10 @@ impl Broker {
         }
         if kind == Kind::Java && launch.version.starts_with('5') {
             conf.push_str("popConsumerKVServiceInit=false\npopConsumerKVServiceEnable=false\n");
+        }
+        if kind == Kind::Java {
+            // Java throws away what waited 200 ms for a thread, which happens on a small machine.
+            conf.push_str("waitTimeMillsInSendQueue=20000\nosPageCacheBusyTimeOutMills=20000\n");
         }
         for (key, value) in extra {
             conf.push_str(&format!("{key}={value}\n"));
@@ -168,7 +178,7 @@ impl Broker {
             Kind::Ferrocket => our_server("mqbroker", &self.dir),
         };
         command.arg("-c").arg(self.dir.join("broker.conf"));
-        let line = format!("The broker[{}, 127.0.0.1:{}] boot success.", self.name, self.port);
+        let line = format!("The broker[{}, {}:{}] boot success.", self.name, self.ip, self.port);
         boot(&self.process, &self.name, command, &self.dir.join("out.log"), &line);
     }
 
@@ -256,6 +266,29 @@ impl Cluster {
     /// The first broker.
     pub fn broker(&self) -> &Broker {
         self.brokers.first().expect("a cluster has a broker")
+    }
+
+    /// Creates a topic with `queues` queues on every broker, over the wire, and waits until the nameservers know it.
+    /// Returns its name, which nothing else uses.
+    pub fn topic(&self, name: &str, queues: u32) -> String {
+        let topic = unique(name);
+        let fields = json!({ "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues.to_string(),
+            "writeQueueNums": queues.to_string(), "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0",
+            "order": "false" });
+        for broker in &self.brokers {
+            let answer = wire::call(&broker.addr(), UPDATE_AND_CREATE_TOPIC, &fields, &[]);
+            let answer = answer.unwrap_or_else(|error| panic!("{} does not answer: {error}", broker.name));
+            assert_eq!(answer.header["code"], 0, "{topic} is not created: {}", answer.header);
+        }
+        self.wait_route(&topic);
+        topic
+    }
+
+    /// Waits until every nameserver has a route for the topic.
+    pub fn wait_route(&self, topic: &str) {
+        for nameserver in self.nameservers.iter().filter(|nameserver| lock(&nameserver.process).is_some()) {
+            wait_for(&format!("a route for {topic}"), 30, || wire::has_route(&nameserver.addr(), topic).then_some(()));
+        }
     }
 
     /// Stops all cleanly.

@@ -254,6 +254,19 @@ pub fn clients() -> Vec<&'static Driver> {
     Version::ALL.into_iter().flat_map(|version| serializes.map(|serialize| java(version, serialize))).collect()
 }
 
+/// Runs `case` for each of these clients, side by side.
+/// # Panics
+/// With the names of those for which it failed; what they said is on standard error.
+pub fn each(drivers: &[&'static Driver], case: impl Fn(&'static Driver) + Sync) {
+    let case = &case;
+    let failed: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            drivers.iter().copied().map(|driver| (driver, scope.spawn(move || case(driver)))).collect();
+        running.into_iter().filter_map(|(driver, thread)| thread.join().is_err().then_some(&driver.name)).collect()
+    });
+    assert!(failed.is_empty(), "failed for {failed:?}");
+}
+
 fn escape(value: &str) -> String {
     value.replace('%', "%25").replace('\t', "%09").replace('\n', "%0A").replace('\r', "%0D")
 }

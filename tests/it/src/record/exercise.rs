@@ -162,6 +162,10 @@ fn admin_on_live_group(place: &Place) {
     admin(&["resetOffsetByTime", "-g", "LiveGroup", "-t", "TopicTest", "-s", "1000", "-f", "true"]);
     let producer = place.driver.producer(&place.namesrv, args! {});
     let sent = producer.send_ok("TopicTest", 1, args! { keys: "seek-me", tags: "TagA" });
+    wait_for("the producer's heartbeat has come", 20, || {
+        let answer = admin(&["producerConnection", "-g", &producer.group, "-t", "TopicTest"]);
+        answer.contains("127.0.0.1").then_some(())
+    });
     admin(&["producerConnection", "-g", &producer.group, "-t", "TopicTest"]);
     let Some(one) = sent.first() else { return };
     // Offset ids carry the broker's own address; asked through the proxy they carry the proxy's.

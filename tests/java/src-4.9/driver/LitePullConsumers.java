@@ -34,6 +34,7 @@ final class LitePullConsumers {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(o.get("group"));
         consumer.setNamesrvAddr(o.get("namesrv"));
         consumer.setInstanceName(o.get("name"));
+        consumer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));
         consumer.setVipChannelEnabled(o.flag("vip"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setAutoCommit(!"false".equals(o.get("autoCommit", "true")));

@@ -34,6 +34,7 @@ final class Producers {
         DefaultMQProducer producer = new DefaultMQProducer(o.get("group"));
         producer.setNamesrvAddr(o.get("namesrv"));
         producer.setInstanceName(o.get("name"));
+        producer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));
         producer.setSendMsgTimeout(o.number("timeout", 10000));
         producer.setCompressMsgBodyOverHowmuch(o.number("compress", 4096));
         producer.setRetryTimesWhenSendFailed(o.number("retries", 2));
@@ -136,7 +137,7 @@ final class Producers {
         throws Exception {
         List<Object> results = Collections.synchronizedList(new ArrayList<>());
         CountDownLatch left = new CountDownLatch(count);
-        Semaphore inFlight = new Semaphore(32);
+        Semaphore inFlight = new Semaphore(8);
         for (int i = from; i < from + count; i++) {
             String body = prefix + i;
             inFlight.acquire();

@@ -33,6 +33,7 @@ final class PullConsumers {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(o.get("group"));
         consumer.setNamesrvAddr(o.get("namesrv"));
         consumer.setInstanceName(o.get("name"));
+        consumer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));
         consumer.setVipChannelEnabled(o.flag("vip"));
         if (o.has("topic")) {
             consumer.setRegisterTopics(Set.of(o.get("topic")));

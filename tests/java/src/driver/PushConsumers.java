@@ -61,6 +61,7 @@ final class PushConsumers {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(o.get("group"));
         consumer.setNamesrvAddr(o.get("namesrv"));
         consumer.setInstanceName(o.get("name"));
+        consumer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));
         consumer.setVipChannelEnabled(o.flag("vip"));
         consumer.setConsumeFromWhere("last".equals(o.get("from", "first"))
             ? ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET : ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
