@@ -59,7 +59,8 @@ impl Processor<HeartBeat> for ClientManageProcessor {
                 self.producers.register(&data.group_name, client());
             }
         }
-        Reply::ok(HeartbeatResponseHeader { is_support_heart_beat_v2: true, is_sub_change }).into()
+        let is_sub_change = Some(is_sub_change);
+        Reply::ok(HeartbeatResponseHeader { is_support_heart_beat_v2: Some(true), is_sub_change }).into()
     }
 }
 

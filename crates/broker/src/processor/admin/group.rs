@@ -111,7 +111,7 @@ impl Processor<DeleteSubscriptionGroup> for GroupAdmin {
         if let Err(error) = self.groups.delete(group) {
             return not_persisted(error).into();
         }
-        if request.header.clean_offset {
+        if request.header.clean_offset || request.header.remove_offset {
             self.offsets.remove_group(group);
         }
         Reply::success().into()

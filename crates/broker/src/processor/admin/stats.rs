@@ -103,9 +103,7 @@ impl Processor<GetBrokerConsumeStats> for StatsAdmin {
                     of_group.push(stats);
                 }
             }
-            if !of_group.is_empty() {
-                list.consume_stats_list.push(BTreeMap::from([(group, of_group)]));
-            }
+            list.consume_stats_list.push(BTreeMap::from([(group, of_group)]));
         }
         Reply::body(encode(&list)).into()
     }
