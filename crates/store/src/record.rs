@@ -96,10 +96,24 @@ pub(crate) fn step(file: &MappedFile, position: u64, check_crc: bool) -> Step<'_
     if u64::try_from(record.physical_offset) != Ok(here) {
         return Step::End(format!("a record that says it belongs at {}", record.physical_offset));
     }
-    if check_crc && let Err(error) = record.check_body_crc() {
-        return Step::End(error.to_string());
+    if check_crc {
+        if let Err(error) = record.check_body_crc() {
+            return Step::End(error.to_string());
+        }
+        if is_torn(record.topic, record.properties) {
+            return Step::End("topic or properties were not written completely".to_owned());
+        }
     }
     Step::Record(record)
+}
+
+/// Whether topic or properties look as if a part of them had not reached the disk. bodyCRC does not cover them, and what
+/// was not written reads as zeroes: at the end, or where a sector is missing.
+pub(crate) fn is_torn(topic: &[u8], properties: &[u8]) -> bool {
+    const SECTOR: usize = 512;
+    topic.contains(&0)
+        || properties.last() == Some(&0)
+        || properties.split(|byte| *byte != 0).any(|zeroes| zeroes.len() >= SECTOR)
 }
 
 #[cfg(test)]

@@ -126,7 +126,24 @@ fn start_offset(core: &Core, files: &[MappedFile], found: &Found, last_exit: Las
         let reason = format!("files are missing behind it: messages up to {start} were stored; {GIVE_UP_REMEDY}");
         return Err(OpenError::Corrupted { path: last.path().to_owned(), file_position: last.len(), reason });
     }
+    check_last_record(files, found, own.durable)?;
     Ok(start.max(first.first_offset()))
+}
+
+/// The last record that the checkpoint knows to be on the disk must be there: a file may have been replaced or emptied.
+fn check_last_record(files: &[MappedFile], found: &Found, durable: u64) -> Result<(), OpenError> {
+    let Ok(offset) = u64::try_from(found.java.logics_physical_offset) else { return Ok(()) };
+    let file = files.iter().find(|file| (file.first_offset()..file.end_offset()).contains(&offset));
+    let Some(file) = file.filter(|_| offset < durable) else { return Ok(()) };
+    let file_position = offset - file.first_offset();
+    match step(file, file_position, true) {
+        Step::Record(_) => Ok(()),
+        Step::Roll | Step::End(_) => Err(OpenError::Corrupted {
+            path: file.path().to_owned(),
+            file_position,
+            reason: format!("the checkpoint knows of a message there that is gone or damaged; {GIVE_UP_REMEDY}"),
+        }),
+    }
 }
 
 /// The newest file all of whose predecessors are certainly flushed and dispatched, by Java's checkpoint.

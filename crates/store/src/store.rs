@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,7 +25,7 @@ use crate::flush::Checkpointer;
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
-use crate::record::{DelayLevels, enters_queue};
+use crate::record::{DelayLevels, enters_queue, is_torn};
 use crate::status::StoreStatus;
 use crate::sys::RangeLock;
 use crate::watermark::FlushWait;
@@ -38,7 +39,6 @@ const LMQ_PREFIX: &str = "%LMQ%";
 
 /// A message store over one directory. Share it behind an [`Arc`]; all methods take `&self` and may be called from any
 /// thread. Dropping it shuts it down.
-#[derive(Debug)]
 pub struct MessageStore {
     pub(crate) core: Arc<Core>,
     pub(crate) log: Arc<CommitLog>,
@@ -360,6 +360,9 @@ impl MessageStore {
         if topic.is_empty() || topic == "." || topic == ".." || topic.contains(['/', '\0']) {
             return Err(PutError::Illegal { reason: "the topic cannot be the name of a directory" });
         }
+        if is_torn(topic.as_bytes(), message.properties.as_bytes()) {
+            return Err(PutError::Illegal { reason: "the properties end in, or largely are, NUL characters" });
+        }
         if message.queue_id < 0 {
             return Err(PutError::Illegal { reason: "the queue id is negative" });
         }
@@ -376,6 +379,16 @@ impl MessageStore {
             return Err(PutError::MessageTooLarge { len, limit });
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for MessageStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = &self.core.config.store_path_root_dir;
+        f.debug_struct("MessageStore")
+            .field("root", root)
+            .field("max_offset", &self.log.wrote())
+            .finish_non_exhaustive()
     }
 }
 

@@ -210,7 +210,8 @@ fn the_listener_is_told_in_order() {
     settle(&store);
     store.shutdown();
     let expect = [("T", 1, 0, 97, "TAGS\u{1}a\u{2}"), ("U", 2, 0, 0, ""), ("T", 1, 1, 0, "")];
-    let expect = expect.map(|(topic, queue_id, offset, tag, p)| (topic.to_owned(), queue_id, offset, tag, p.to_owned()));
+    let expect =
+        expect.map(|(topic, queue_id, offset, tag, p)| (topic.to_owned(), queue_id, offset, tag, p.to_owned()));
     assert_eq!(*seen.0.lock().unwrap(), expect);
 }
 
