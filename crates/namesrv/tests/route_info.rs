@@ -1,4 +1,5 @@
 //! The pure table under random histories of two brokers' processes, connections and requests.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 

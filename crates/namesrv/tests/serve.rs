@@ -1,4 +1,5 @@
 //! A nameserver over sockets, as brokers, clients and operators see it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 use std::sync::Arc;
