@@ -1,7 +1,7 @@
 //! Clients: heartbeats, subscriptions, locks, connections.
 
-use super::{MessageQueue, QueueTable};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::{MessageQueue, QueueTable, null_as_default};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a group consumes.
@@ -250,12 +250,4 @@ pub struct ProducerTableInfo {
 pub struct ResetOffsetBody {
     /// New offset by queue.
     pub offset_table: QueueTable<i64>,
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
