@@ -251,3 +251,13 @@ pub struct ResetOffsetBody {
     /// New offset by queue.
     pub offset_table: QueueTable<i64>,
 }
+
+/// Answer of a client to 221.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GetConsumerStatusBody {
+    /// By client, in the broker's answer to 223.
+    pub consumer_table: BTreeMap<String, QueueTable<i64>>,
+    /// Offset by queue, in the client's answer.
+    pub message_queue_table: QueueTable<i64>,
+}
