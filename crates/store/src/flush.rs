@@ -15,6 +15,9 @@ use crate::dispatch::Dispatched;
 use crate::index::Index;
 use crate::queue_files::QueueFiles;
 
+/// So many changed queue files are flushed every flushIntervalConsumeQueue, more only thoroughly: each costs a sync.
+const FEW_FILES: usize = 16;
+
 /// What flushing needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Flusher {
@@ -96,13 +99,17 @@ impl Checkpointer {
     pub(crate) fn run(&self) {
         let core = &self.flusher.core;
         core.checkpoint.attach();
-        let interval = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
+        let often = Duration::from_millis(core.config.flush_interval_consume_queue_ms);
+        let seldom = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
         while !core.stopping() && core.poisoned().is_none() {
             if !core.checkpoint_due() {
                 core.checkpoint.wait(None);
                 continue;
             }
-            core.checkpoint.pause(interval, || core.stopping());
+            core.checkpoint.pause(often.min(seldom), || core.stopping());
+            if self.queue_files.dirty_files() > FEW_FILES {
+                core.checkpoint.pause(seldom.saturating_sub(often), || core.stopping());
+            }
             if core.stopping() {
                 return;
             }

@@ -219,9 +219,7 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
 fn lock(core: &Core, path: &Path) -> Result<RangeLock, OpenError> {
     let file = open_or_create(core, path).map_err(|error| io_error("open", path, error))?;
     let lock = RangeLock::take(file).map_err(|error| match error {
-        LockError::Held(pid) => {
-            OpenError::Locked { path: path.parent().unwrap_or(path).to_owned(), pid }
-        }
+        LockError::Held(pid) => OpenError::Locked { path: path.parent().unwrap_or(path).to_owned(), pid },
         LockError::Io(error) => io_error("lock", path, error),
     })?;
     core.fs.write_all_at(lock.file(), b"lock", 0).map_err(|error| io_error("write", path, error))?;
