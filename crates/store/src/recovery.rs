@@ -46,7 +46,8 @@ pub(crate) fn last_exit(clean: bool, found: &Found) -> LastExit {
     match found.own {
         _ if clean => LastExit::Clean,
         Some(own) if own.same_boot => LastExit::Killed,
-        _ => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
+        Some(own) => LastExit::Unknown { flushed_timestamp: own.index_flushed_timestamp },
+        None => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
     }
 }
 
