@@ -43,9 +43,9 @@ impl Flusher {
                     core.flush.pause(interval, || core.stopping());
                 }
                 core.begin_flush();
-                self.flush_or_poison();
+                self.flush_and_tell();
             } else if stopping {
-                self.flush_or_poison();
+                self.flush_and_tell();
                 return;
             } else {
                 core.flush.wait(None);
@@ -53,19 +53,31 @@ impl Flusher {
         }
     }
 
-    fn flush_or_poison(&self) {
-        if let Err(error) = self.flush() {
-            self.core.poison(format!("cannot flush the commit log: {error}"));
-        }
+    fn flush_and_tell(&self) {
+        // An error has poisoned the store.
+        let _ = self.flush();
         // Under SYNC_FLUSH, what is flushed may be dispatched.
         self.core.dispatch.notify();
     }
 
     /// Flushes everything appended before the call.
     /// # Errors
-    /// What the system said. What was to be flushed must then be taken as lost: a later fdatasync may succeed without
-    /// having written it.
+    /// What the system said; the store is poisoned then. What was to be flushed must be taken as lost: a later fdatasync
+    /// may succeed without having written it.
     pub(crate) fn flush(&self) -> io::Result<()> {
+        // One at a time: the system tells of a failed write once only, and whoever flushes next must know of it.
+        let _one = self.core.flush_lock.lock();
+        if let Some(reason) = self.core.poisoned() {
+            return Err(io::Error::other(reason.to_string()));
+        }
+        let flushed = self.sync();
+        if let Err(error) = &flushed {
+            self.core.poison(format!("cannot flush the commit log: {error}"));
+        }
+        flushed
+    }
+
+    fn sync(&self) -> io::Result<()> {
         let from = self.core.watermark.flushed();
         let store_timestamp = self.log.last_store_timestamp();
         let to = self.log.wrote();
