@@ -55,6 +55,13 @@ impl Fields {
         Fields { serialize_type: SerializeType::RocketMq, block: block.freeze() }
     }
 
+    /// The fields of a typed header.
+    pub fn of(header: &impl CommandHeader) -> Fields {
+        let mut block = BytesMut::new();
+        header.encode(&mut FieldWriter { out: &mut block, serialize_type: SerializeType::RocketMq, any: false });
+        Fields { serialize_type: SerializeType::RocketMq, block: block.freeze() }
+    }
+
     /// Calls `each` with every key and value, in wire order; a `null` value is left out.
     ///
     /// # Errors

@@ -20,11 +20,13 @@ use crate::error::ConfigError;
 mod config;
 mod help;
 mod nearest;
+mod shared;
 mod value;
 
 pub use config::{Config, Notice, UpdateOutcome};
 pub use help::{help, help_all};
 pub use nearest::nearest;
+pub use shared::SharedConfig;
 pub use value::{ByteSize, OptionValue, parse_byte_size};
 
 /// Whether a change takes effect while the process runs.

@@ -2,7 +2,7 @@
 //! several codes may share headers.
 
 use crate::header::{admin::*, client::*, namesrv::*, offset::*, pull::*, query::*, send::*, topic::*};
-use codec::fields::{CommandHeader, NoHeader};
+use codec::fields::{CommandHeader, FieldError, Fields, NoHeader};
 
 /// One kind of request.
 pub trait Operation: Send + Sync + 'static {
@@ -16,22 +16,48 @@ pub trait Operation: Send + Sync + 'static {
     type Response: CommandHeader + Send;
 }
 
-macro_rules! operations {
-    ($($name:ident = $code:literal, $request:ty => $response:ty;)*) => {$(
-        #[doc = concat!("Request code ", $code, ".")]
-        #[derive(Clone, Copy, Debug)]
-        pub struct $name;
-        impl Operation for $name {
-            const CODE: i32 = $code;
-            const NAME: &'static str = stringify!($name);
-            type Request = $request;
-            type Response = $response;
-        }
-    )*};
+/// What is known of an operation at run time.
+pub struct OperationInfo {
+    /// Request code.
+    pub code: i32,
+    /// Name of the type.
+    pub name: &'static str,
+    /// Reads a request header and tells its fields again: nothing of what is known may get lost.
+    pub request: fn(&Fields) -> Result<Fields, FieldError>,
+    /// The same for a response header.
+    pub response: fn(&Fields) -> Result<Fields, FieldError>,
 }
 
-// To the broker: messages.
+fn again<H: CommandHeader>(fields: &Fields) -> Result<Fields, FieldError> {
+    Ok(Fields::of(&H::decode(fields)?))
+}
+
+macro_rules! operations {
+    ($($name:ident = $code:literal, $request:ty => $response:ty;)*) => {
+        $(
+            #[doc = concat!("Request code ", $code, ".")]
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name;
+            impl Operation for $name {
+                const CODE: i32 = $code;
+                const NAME: &'static str = stringify!($name);
+                type Request = $request;
+                type Response = $response;
+            }
+        )*
+
+        /// All operations.
+        pub const ALL: &[OperationInfo] = &[$(OperationInfo {
+            code: $code,
+            name: stringify!($name),
+            request: again::<$request>,
+            response: again::<$response>,
+        },)*];
+    };
+}
+
 operations! {
+    // To the broker: messages.
     SendMessage = 10, SendMessageRequestHeader => SendMessageResponseHeader;
     SendMessageV2 = 310, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
@@ -41,10 +67,8 @@ operations! {
     QueryMessage = 12, QueryMessageRequestHeader => QueryMessageResponseHeader;
     ViewMessageById = 33, ViewMessageRequestHeader => NoHeader;
     QueryConsumeQueue = 321, QueryConsumeQueueRequestHeader => NoHeader;
-}
 
-// To the broker: clients and their offsets.
-operations! {
+    // To the broker: clients and their offsets.
     HeartBeat = 34, NoHeader => HeartbeatResponseHeader;
     UnregisterClient = 35, UnregisterClientRequestHeader => NoHeader;
     CheckClientConfig = 46, NoHeader => NoHeader;
@@ -66,10 +90,8 @@ operations! {
     InvokeBrokerToGetConsumerStatus = 223, GetConsumerStatusRequestHeader => NoHeader;
     CloneGroupOffset = 314, CloneGroupOffsetRequestHeader => NoHeader;
     QueryCorrectionOffset = 308, QueryCorrectionOffsetHeader => NoHeader;
-}
 
-// To the broker: topics, groups, administration.
-operations! {
+    // To the broker: topics, groups, administration.
     UpdateAndCreateTopic = 17, CreateTopicRequestHeader => NoHeader;
     UpdateAndCreateTopicList = 18, NoHeader => NoHeader;
     DeleteTopicInBroker = 215, TopicRequestHeader => NoHeader;
@@ -98,10 +120,8 @@ operations! {
     CleanExpiredConsumeQueue = 306, NoHeader => NoHeader;
     CleanUnusedTopic = 316, NoHeader => NoHeader;
     DeleteExpiredCommitLog = 329, NoHeader => NoHeader;
-}
 
-// To the nameserver.
-operations! {
+    // To the nameserver.
     PutKvConfig = 100, PutKvConfigRequestHeader => NoHeader;
     GetKvConfig = 101, KvConfigKeyRequestHeader => GetKvConfigResponseHeader;
     DeleteKvConfig = 102, KvConfigKeyRequestHeader => NoHeader;
@@ -125,10 +145,8 @@ operations! {
     UpdateNamesrvConfig = 318, NoHeader => NoHeader;
     GetNamesrvConfig = 319, NoHeader => NoHeader;
     GetRouteInfoByTopic = 105, GetRouteInfoRequestHeader => NoHeader;
-}
 
-// Towards clients and brokers, over the connection they opened.
-operations! {
+    // Towards clients and brokers, over the connection they opened.
     NotifyConsumerIdsChanged = 40, ConsumerGroupRequestHeader => NoHeader;
     ResetConsumerClientOffset = 220, ResetOffsetRequestHeader => NoHeader;
     GetConsumerStatusFromClient = 221, GetConsumerStatusRequestHeader => NoHeader;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// One-way requests are dropped towards a peer that lets this many bytes pile up.
 const ONEWAY_LIMIT: usize = 1024 * 1024;
@@ -62,6 +63,7 @@ pub struct Channel {
     unanswered: AtomicUsize,
     closing: AtomicBool,
     closed: AtomicBool,
+    gone: CancellationToken,
 }
 
 impl Channel {
@@ -84,6 +86,7 @@ impl Channel {
             unanswered: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            gone: CancellationToken::new(),
         })
     }
 
@@ -110,6 +113,11 @@ impl Channel {
     /// True once the socket is gone.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Waits until the socket is gone.
+    pub async fn gone(&self) {
+        self.gone.cancelled().await;
     }
 
     /// Closes the connection once what is queued is written.
@@ -212,6 +220,7 @@ impl Channel {
         self.closed.store(true, Ordering::Release);
         self.calls.lock().clear();
         *self.outbound.lock() = Outbound::default();
+        self.gone.cancel();
     }
 }
 

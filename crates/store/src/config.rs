@@ -28,8 +28,8 @@ pub struct StoreConfig {
     pub flush_disk_type: FlushDiskType,
     /// `flushIntervalCommitLog`, ms between two flushes under ASYNC_FLUSH.
     pub flush_interval_commit_log_ms: u64,
-    /// `flushIntervalConsumeQueue`, ms between two flushes of the consume queues.
-    pub flush_interval_consume_queue_ms: u64,
+    /// `flushConsumeQueueThoroughInterval`, ms between two flushes of consume queues, index and checkpoint.
+    pub flush_consume_queue_thorough_interval_ms: u64,
     /// `syncFlushTimeout`, ms that [`crate::FlushWait`] waits at most.
     pub sync_flush_timeout_ms: u64,
     /// `maxMessageSize`, bytes of a body. A whole record may have 64 KiB more.
@@ -98,7 +98,7 @@ impl Default for StoreConfig {
             mapped_file_size_consume_queue: 300_000 * 20,
             flush_disk_type: FlushDiskType::AsyncFlush,
             flush_interval_commit_log_ms: 500,
-            flush_interval_consume_queue_ms: 1000,
+            flush_consume_queue_thorough_interval_ms: 60_000,
             sync_flush_timeout_ms: 5000,
             max_message_size: 4 * 1024 * 1024,
             max_topic_length: 127,
@@ -131,6 +131,16 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
+    /// The commit-log directories.
+    #[must_use]
+    pub fn commit_log_paths(&self) -> Vec<PathBuf> {
+        if self.store_paths_commit_log.is_empty() {
+            vec![self.store_path_root_dir.join("commitlog")]
+        } else {
+            self.store_paths_commit_log.clone()
+        }
+    }
+
     /// Defaults with another root directory.
     #[must_use]
     pub fn at(root: impl Into<PathBuf>) -> Self {

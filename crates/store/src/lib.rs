@@ -6,20 +6,44 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
+mod allocate;
+mod checkpoint;
+mod clean;
+mod clock;
+mod commit_log;
 mod config;
+mod consume_queue;
+mod core;
+mod dispatch;
 mod error;
+mod flush;
+mod fs;
+mod get;
+mod index;
+mod log_files;
+mod mapped_file_queue;
 mod message;
 mod mmap;
+mod open;
+mod queue_files;
+mod queue_table;
 mod read;
+mod record;
+mod recovery;
 mod status;
 mod store;
+mod sys;
 mod watermark;
 
+pub use clock::{Clock, FakeClock, SystemClock};
 pub use config::{FlushDiskType, StoreConfig};
 pub use error::{FlushError, OpenError, PutError};
+pub use fs::{DirItem, DiskUsage, FileSystem, RealFileSystem};
 pub use message::{Arrival, Message, MessageArrivingListener, NoListener, PutResult};
 pub use mmap::MappedSlice;
-pub use read::{AllMessages, Boundary, GetMessageStatus, GetQuery, GetResult, MessageFilter, QueryResult, QueueUnit};
+pub use read::{
+    AllMessages, Boundary, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter, QueryResult, QueueUnit,
+};
 pub use status::StoreStatus;
 pub use store::MessageStore;
 pub use watermark::FlushWait;

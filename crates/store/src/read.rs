@@ -105,7 +105,7 @@ pub enum Boundary {
 /// The answer to a query by key.
 #[derive(Debug, Clone, Default)]
 pub struct QueryResult {
-    /// Whole records whose key has the hash asked for; other keys may have it too, so the caller compares.
+    /// Whole records in log order whose key has the hash asked for; other keys may have it too, so the caller compares.
     pub messages: Vec<MappedSlice>,
     /// Store time of the newest message in the index, ms.
     pub index_last_update_timestamp: i64,

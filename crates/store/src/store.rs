@@ -1,26 +1,77 @@
 //! [`MessageStore`]: the whole of it.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use crate::{
-    Boundary, FlushWait, GetQuery, GetResult, MappedSlice, Message, MessageArrivingListener, MessageFilter, OpenError,
-    PutError, PutResult, QueryResult, QueueUnit, StoreConfig, StoreStatus,
-};
+use codec::message::RecordParts;
+use codec::properties::{self, MAX_PROPERTIES_LEN, names};
+use parking_lot::Mutex;
+use tracing::{error, info};
+
+use crate::checkpoint::StoreCheckpoint;
+use crate::clean::{Cleaner, is_system_topic};
+use crate::clock::{Clock, SystemClock};
+use crate::commit_log::{AppendError, CommitLog, EncodedRecord};
+use crate::config::{FlushDiskType, StoreConfig};
+use crate::consume_queue::Queue;
+use crate::core::{Core, Counters};
+use crate::dispatch::{Dispatched, Dispatcher, confirmed};
+use crate::error::{FlushError, OpenError, PutError};
+use crate::flush::Checkpointer;
+use crate::fs::{FileSystem, RealFileSystem};
+use crate::message::{Message, MessageArrivingListener, PutResult};
+use crate::queue_table::QueueTable;
+use crate::record::{DelayLevels, enters_queue, is_torn};
+use crate::status::StoreStatus;
+use crate::sys::RangeLock;
+use crate::watermark::FlushWait;
+
+/// A record may be longer than maxMessageSize by this. Source: MessageExtEncoder.
+const RECORD_OVERHEAD: usize = 64 * 1024;
+/// Queue directories are named after topics.
+const MAX_FILE_NAME: usize = 255;
+/// LMQs are named so.
+const LMQ_PREFIX: &str = "%LMQ%";
 
 /// A message store over one directory. Share it behind an [`Arc`]; all methods take `&self` and may be called from any
 /// thread. Dropping it shuts it down.
-#[derive(Debug)]
-pub struct MessageStore {}
+pub struct MessageStore {
+    pub(crate) core: Arc<Core>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<QueueTable>,
+    pub(crate) delays: Arc<DelayLevels>,
+    pub(crate) checkpoint: Arc<StoreCheckpoint>,
+    pub(crate) checkpointer: Arc<Checkpointer>,
+    pub(crate) cleaner: Arc<Cleaner>,
+    pub(crate) dispatched: Arc<Dispatched>,
+    pub(crate) total_memory: u64,
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) lock: Mutex<Option<RangeLock>>,
+}
 
-#[expect(unused_variables, reason = "skeleton")]
 impl MessageStore {
     /// Locks the directory, loads it, recovers it and starts the threads. `arriving` is told of each new message by the
     /// thread `store-dispatch`, not of those that recovery dispatches again.
     /// # Errors
     /// See [`OpenError`]; nothing is left running or locked.
     pub fn open(config: StoreConfig, arriving: Arc<dyn MessageArrivingListener>) -> Result<MessageStore, OpenError> {
-        todo!()
+        MessageStore::open_with(config, arriving, Arc::new(RealFileSystem), Arc::new(SystemClock))
+    }
+
+    /// [`MessageStore::open`] with a file system and a clock of the caller's; for tests.
+    /// # Errors
+    /// As [`MessageStore::open`].
+    pub fn open_with(
+        config: StoreConfig,
+        arriving: Arc<dyn MessageArrivingListener>,
+        fs: Arc<dyn FileSystem>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<MessageStore, OpenError> {
+        crate::open::open(Core::new(config, fs, clock), arriving)
     }
 
     /// Appends one message; returns when it is in the page cache and would survive the death of the process. To know
@@ -31,7 +82,9 @@ impl MessageStore {
     /// # Errors
     /// See [`PutError`]; nothing was stored.
     pub fn put(&self, message: &Message<'_>) -> Result<PutResult, PutError> {
-        todo!()
+        let mut place = None;
+        self.put_all(std::slice::from_ref(message), |result| place = Some(result))?;
+        place.ok_or(PutError::Illegal { reason: "the record got no place" })
     }
 
     /// Appends several messages one behind the other, all or none, under one acquisition of the append lock and never
@@ -39,110 +92,354 @@ impl MessageStore {
     /// # Errors
     /// See [`PutError`]; nothing was stored.
     pub fn put_batch(&self, messages: &[Message<'_>]) -> Result<Vec<PutResult>, PutError> {
-        todo!()
+        let mut places = Vec::with_capacity(messages.len());
+        self.put_all(messages, |result| places.push(result))?;
+        Ok(places)
     }
 
     /// Resolves when everything before `end` is confirmed: on the disk under SYNC_FLUSH, at once under ASYNC_FLUSH.
     pub fn flushed(&self, end: u64) -> FlushWait {
-        todo!()
-    }
-
-    /// Messages of one queue from an offset on; Java's getMessage with its statuses and corrections of the offset.
-    pub fn get(&self, query: &GetQuery<'_>, filter: &dyn MessageFilter) -> GetResult {
-        todo!()
-    }
-
-    /// One behind the last position of the queue that can be got; 0 for a queue that does not exist.
-    pub fn max_offset(&self, topic: &str, queue_id: i32) -> i64 {
-        todo!()
-    }
-
-    /// First position of the queue that is left; 0 for a queue that does not exist (Java says -1 then: see
-    /// [`MessageStore::has_queue`]).
-    pub fn min_offset(&self, topic: &str, queue_id: i32) -> i64 {
-        todo!()
-    }
-
-    /// Whether the queue exists, that is, has ever had a message.
-    pub fn has_queue(&self, topic: &str, queue_id: i32) -> bool {
-        todo!()
-    }
-
-    /// Position in the queue that a store time stands for; 0 for a queue that does not exist.
-    pub fn offset_by_time(&self, topic: &str, queue_id: i32, timestamp_ms: i64, boundary: Boundary) -> i64 {
-        todo!()
-    }
-
-    /// Store time of the message at a position, ms.
-    pub fn store_time(&self, topic: &str, queue_id: i32, queue_offset: i64) -> Option<i64> {
-        todo!()
-    }
-
-    /// Store time of the oldest message in the log, ms; -1 when there is none.
-    pub fn earliest_store_time(&self) -> i64 {
-        todo!()
-    }
-
-    /// Store time of the oldest message of a queue, ms; -1 when there is none.
-    pub fn earliest_queue_store_time(&self, topic: &str, queue_id: i32) -> i64 {
-        todo!()
-    }
-
-    /// Whether the message at a position is in the page cache; Java's checkInMemByConsumeOffset.
-    pub fn in_memory(&self, topic: &str, queue_id: i32, queue_offset: i64) -> bool {
-        todo!()
-    }
-
-    /// The record that starts at `physical_offset`; `None` when there is none.
-    pub fn record_at(&self, physical_offset: u64) -> Option<MappedSlice> {
-        todo!()
-    }
-
-    /// Records by index key (UNIQ_KEY or an item of KEYS), stored between two times, newest first.
-    pub fn query_by_key(&self, topic: &str, key: &str, max_num: usize, begin_ms: i64, end_ms: i64) -> QueryResult {
-        todo!()
-    }
-
-    /// Up to `count` units of a queue from position `index` on; empty when there are none.
-    pub fn queue_units(&self, topic: &str, queue_id: i32, index: i64, count: usize) -> Vec<QueueUnit> {
-        todo!()
+        match self.core.config.flush_disk_type {
+            FlushDiskType::SyncFlush => self.core.watermark.wait(end),
+            FlushDiskType::AsyncFlush => FlushWait::done(),
+        }
     }
 
     /// All topics that have queues, with their queue ids, sorted.
     pub fn topics(&self) -> Vec<(String, Vec<i32>)> {
-        todo!()
+        let mut topics = std::collections::BTreeMap::<String, Vec<i32>>::new();
+        for queue in self.queues.all() {
+            if !queue.is_loaded() || queue.max_offset() > 0 {
+                topics.entry(queue.topic.to_string()).or_default().push(queue.queue_id);
+            }
+        }
+        topics.values_mut().for_each(|ids| ids.sort_unstable());
+        topics.into_iter().collect()
     }
 
     /// Deletes the consume queues of a topic; its records stay in the log until they expire. Returns how many queues
     /// went.
     pub fn delete_topic(&self, topic: &str) -> usize {
-        todo!()
+        let queues = self.queues.of_topic(topic);
+        if let Err(error) = self.cleaner.delete_queues(&queues) {
+            error!(topic, %error, "files of a deleted topic are left behind");
+        }
+        queues.len()
     }
 
     /// Deletes the consume queues of all topics that are not in `keep`, nor a system topic or an LMQ. Returns how many
     /// topics went.
     pub fn clean_unused_topics(&self, keep: &HashSet<String>) -> usize {
-        todo!()
+        let topics = self.topics().into_iter().map(|(topic, _)| topic);
+        let unused =
+            topics.filter(|topic| !keep.contains(topic) && !is_system_topic(topic) && !topic.starts_with(LMQ_PREFIX));
+        unused.map(|topic| self.delete_topic(&topic)).filter(|deleted| *deleted > 0).count()
     }
 
-    /// Deletes expired commit-log files at once, whatever the hour (DELETE_EXPIRED_COMMITLOG).
+    /// Deletes expired commit-log files now and in the next rounds, whatever the hour (DELETE_EXPIRED_COMMITLOG).
     pub fn delete_expired_files(&self) {
-        todo!()
+        self.cleaner.delete_by_hand();
     }
 
-    /// Deletes consume-queue files that lie wholly before the log (CLEAN_EXPIRED_CONSUMEQUEUE).
-    pub fn clean_expired_consume_queues(&self) {
-        todo!()
+    /// Deletes queues none of whose records is left in the log (CLEAN_EXPIRED_CONSUMEQUEUE). Returns how many went.
+    pub fn clean_expired_consume_queues(&self) -> usize {
+        self.cleaner.delete_expired_queues().unwrap_or_else(|error| {
+            error!(%error, "cannot delete expired consume queues");
+            0
+        })
+    }
+
+    /// One round of what the thread `store-clean` does from time to time: look at the disk, delete what has expired.
+    /// # Errors
+    /// What the system said.
+    pub fn clean_now(&self) -> io::Result<()> {
+        self.cleaner.clean()
     }
 
     /// How the store is doing.
     pub fn status(&self) -> StoreStatus {
-        todo!()
+        use std::sync::atomic::Ordering::Relaxed;
+        let (commit_log, consume_queue) = self.cleaner.usages().unwrap_or_default();
+        let dispatched_offset = self.dispatched.offset();
+        let max_offset = self.log.wrote();
+        let counters = &self.core.counters;
+        StoreStatus {
+            min_offset: self.log.min_offset(),
+            max_offset,
+            flushed_offset: self.core.watermark.flushed(),
+            dispatched_offset,
+            confirmed_offset: confirmed(&self.core, &self.log),
+            dispatch_behind_bytes: max_offset.saturating_sub(dispatched_offset),
+            commit_log_disk_ratio: commit_log.ratio(),
+            consume_queue_disk_ratio: consume_queue.ratio(),
+            disk_full: self.core.is_disk_full(),
+            poisoned: self.core.poisoned().cloned(),
+            earliest_message_time: self.earliest_store_time(),
+            puts: counters.puts.load(Relaxed),
+            put_bytes: counters.put_bytes.load(Relaxed),
+            put_failures: counters.put_failures.load(Relaxed),
+            gets_found: counters.gets_found.load(Relaxed),
+            gets_missed: counters.gets_missed.load(Relaxed),
+            got_messages: counters.got_messages.load(Relaxed),
+            got_bytes: counters.got_bytes.load(Relaxed),
+            queues: self.queues.len(),
+            commit_log_files: self.log.files().files().len(),
+        }
     }
 
     /// Stops cleanly: no more puts, everything dispatched and flushed, checkpoint written, `abort` removed, unlocked.
-    /// Calling it again does nothing.
+    /// After a failure the files stay as after a kill, for the next start to recover. Calling it again does nothing.
     pub fn shutdown(&self) {
-        todo!()
+        self.stop(false);
+    }
+
+    /// Stops as a kill would: nothing more is flushed or dispatched, `abort` stays. For tests of recovery.
+    #[doc(hidden)]
+    pub fn abandon(&self) {
+        self.stop(true);
+    }
+
+    fn stop(&self, abandon: bool) {
+        self.log.close();
+        if !self.core.stop(abandon) {
+            return;
+        }
+        let core = &self.core;
+        for signal in [&*core.flush, &core.dispatch, &core.allocate, &core.checkpoint, &core.clean] {
+            signal.notify();
+        }
+        for thread in self.threads.lock().drain(..) {
+            // A panic has poisoned the store already.
+            let _ = thread.join();
+            core.dispatch.notify();
+        }
+        if !abandon && core.poisoned().is_none() {
+            match self.finish() {
+                Ok(()) => info!("store closed"),
+                Err(error) => core.poison(format!("cannot close the store cleanly: {error}")),
+            }
+        }
+        core.watermark.fail(FlushError::Shutdown);
+        self.lock.lock().take();
+    }
+
+    /// The last steps of a clean stop.
+    fn finish(&self) -> io::Result<()> {
+        let root = &self.core.config.store_path_root_dir;
+        self.checkpointer.checkpoint()?;
+        self.checkpoint.set_clean_end(self.log.wrote());
+        self.checkpoint.flush(&self.core)?;
+        self.log.allocator().discard_next();
+        self.core.fs.remove_file(&root.join("abort"))?;
+        self.core.fs.sync_dir(root)
+    }
+
+    pub(crate) fn start(&mut self, dispatcher: Dispatcher) -> io::Result<()> {
+        let (flusher, checkpointer) = (self.checkpointer.flusher.clone(), Arc::clone(&self.checkpointer));
+        let (log, cleaner) = (Arc::clone(&self.log), Arc::clone(&self.cleaner));
+        let threads = self.threads.get_mut();
+        threads.push(self.core.spawn("store-flush", move || flusher.run())?);
+        threads.push(self.core.spawn("store-dispatch", move || dispatcher.run())?);
+        threads.push(self.core.spawn("store-checkpoint", move || checkpointer.run())?);
+        threads.push(self.core.spawn("store-allocate", move || log.allocator().run())?);
+        threads.push(self.core.spawn("store-clean", move || cleaner.run())?);
+        Ok(())
+    }
+
+    fn put_all(&self, messages: &[Message<'_>], mut done: impl FnMut(PutResult)) -> Result<(), PutError> {
+        let result = loop {
+            match self.try_put_all(messages, &mut done) {
+                Err(AppendError::QueueDeleted) => {}
+                Err(AppendError::Put(error)) => break Err(error),
+                Ok(()) => break Ok(()),
+            }
+        };
+        if result.is_err() {
+            Counters::add(&self.core.counters.put_failures, messages.len());
+        }
+        result
+    }
+
+    fn try_put_all(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
+        thread_local! {
+            /// Heads and tails of the records being put.
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        self.core.check_writable().map_err(AppendError::Put)?;
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let result = self.encode_and_append(messages, &mut scratch, done);
+        if scratch.capacity() <= 1 << 20 {
+            SCRATCH.set(scratch);
+        }
+        result
+    }
+
+    fn encode_and_append(
+        &self,
+        messages: &[Message<'_>],
+        scratch: &mut Vec<u8>,
+        done: &mut impl FnMut(PutResult),
+    ) -> Result<(), AppendError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let mut frames = Vec::new();
+        let mut single = (0, 0);
+        for message in messages {
+            self.check(message).map_err(AppendError::Put)?;
+            let start = scratch.len();
+            let head_len = parts(message).encode_around_body(scratch);
+            let head_len =
+                head_len.map_err(|_| AppendError::Put(PutError::Illegal { reason: "too long to encode" }))?;
+            single = (head_len, scratch.len() - start - head_len);
+            if messages.len() > 1 {
+                frames.push(single);
+            }
+        }
+        // One message, the common case, needs no heap.
+        let frames = if messages.len() > 1 { frames.as_slice() } else { std::slice::from_ref(&single) };
+        let mut rest = scratch.as_mut_slice();
+        let mut records = smallest::Records::new(messages.len());
+        for (message, (head_len, tail_len)) in messages.iter().zip(frames) {
+            let (head, behind) = std::mem::take(&mut rest).split_at_mut(*head_len);
+            let (tail, behind) = behind.split_at_mut(*tail_len);
+            rest = behind;
+            records.push(self.encoded(message, head, tail)?);
+        }
+        let records = records.as_mut_slice();
+        self.log.append(records)?;
+        let core = &self.core;
+        if core.config.flush_disk_type == FlushDiskType::AsyncFlush {
+            core.dispatch.notify();
+        }
+        core.note_appended();
+        Counters::add(&core.counters.puts, records.len());
+        for record in records {
+            Counters::add(&core.counters.put_bytes, usize::try_from(record.len).unwrap_or(0));
+            done(record.place);
+        }
+        Ok(())
+    }
+
+    fn encoded<'a>(
+        &self,
+        message: &Message<'a>,
+        head: &'a mut [u8],
+        tail: &'a [u8],
+    ) -> Result<EncodedRecord<'a>, AppendError> {
+        let len = head.len() + message.body.len() + tail.len();
+        let get = |name| properties::get(message.properties, name);
+        Ok(EncodedRecord {
+            queue: self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?,
+            head,
+            body: message.body,
+            tail,
+            properties_len: u32::try_from(message.properties.len()).unwrap_or(0),
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+            in_queue: enters_queue(message.sys_flag),
+            tags_code: self.delays.tags_code(message.topic, get(names::TAGS), || get(names::DELAY)),
+            sys_flag: message.sys_flag,
+            place: PutResult { physical_offset: 0, len: 0, queue_offset: 0, store_timestamp: 0 },
+        })
+    }
+
+    fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, PutError> {
+        self.queues.get(topic, queue_id).map_err(|error| {
+            self.core.poison(format!("cannot open the consume queue {queue_id} of {topic}: {error}"));
+            self.core.check_writable().err().unwrap_or(PutError::Shutdown)
+        })
+    }
+
+    fn check(&self, message: &Message<'_>) -> Result<(), PutError> {
+        let config = &self.core.config;
+        let (topic, limit) = (message.topic, config.max_topic_length.min(MAX_FILE_NAME));
+        if topic.len() > limit {
+            return Err(PutError::TopicTooLong { len: topic.len(), limit });
+        }
+        if topic.is_empty() || topic == "." || topic == ".." || topic.contains(['/', '\0']) {
+            return Err(PutError::Illegal { reason: "the topic cannot be the name of a directory" });
+        }
+        if is_torn(topic.as_bytes(), message.properties.as_bytes()) {
+            return Err(PutError::Illegal { reason: "the properties end in, or largely are, NUL characters" });
+        }
+        if message.queue_id < 0 {
+            return Err(PutError::Illegal { reason: "the queue id is negative" });
+        }
+        let (len, limit) = (message.properties.len(), MAX_PROPERTIES_LEN);
+        if len > limit {
+            return Err(PutError::PropertiesTooLarge { len, limit });
+        }
+        let (len, limit) = (message.body.len(), config.max_message_size);
+        if len > limit {
+            return Err(PutError::MessageTooLarge { len, limit });
+        }
+        let (len, limit) = (parts(message).encoded_len(), limit.saturating_add(RECORD_OVERHEAD));
+        if len > limit {
+            return Err(PutError::MessageTooLarge { len, limit });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MessageStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = &self.core.config.store_path_root_dir;
+        f.debug_struct("MessageStore")
+            .field("root", root)
+            .field("max_offset", &self.log.wrote())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for MessageStore {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn parts<'a>(message: &Message<'a>) -> RecordParts<'a> {
+    RecordParts {
+        queue_id: message.queue_id,
+        flag: message.flag,
+        sys_flag: message.sys_flag,
+        born_timestamp: message.born_timestamp,
+        born_host: message.born_host,
+        store_host: message.store_host,
+        reconsume_times: message.reconsume_times,
+        prepared_transaction_offset: message.prepared_transaction_offset,
+        body: message.body,
+        topic: message.topic,
+        properties: message.properties,
+    }
+}
+
+/// A list that keeps one item without the heap.
+mod smallest {
+    use crate::commit_log::EncodedRecord;
+
+    pub(super) enum Records<'a> {
+        One(Option<EncodedRecord<'a>>),
+        Many(Vec<EncodedRecord<'a>>),
+    }
+
+    impl<'a> Records<'a> {
+        pub(super) fn new(len: usize) -> Self {
+            if len <= 1 { Records::One(None) } else { Records::Many(Vec::with_capacity(len)) }
+        }
+
+        pub(super) fn push(&mut self, record: EncodedRecord<'a>) {
+            match self {
+                Records::One(one) => *one = Some(record),
+                Records::Many(many) => many.push(record),
+            }
+        }
+
+        pub(super) fn as_mut_slice(&mut self) -> &mut [EncodedRecord<'a>] {
+            match self {
+                Records::One(one) => one.as_mut_slice(),
+                Records::Many(many) => many,
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Figures for administrators.
 
 use super::client::SubscriptionData;
-use super::{MessageQueue, QueueTable};
+use super::{MessageQueue, QueueTable, null_as_default};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ pub struct TopicStatsTable {
     /// Range by queue.
     pub offset_table: QueueTable<TopicOffset>,
     /// Messages a second.
+    #[serde(deserialize_with = "null_as_default")]
     pub topic_put_tps: f64,
 }
 
@@ -46,6 +47,7 @@ pub struct OffsetWrapper {
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsumeStats {
     /// Messages a second.
+    #[serde(deserialize_with = "null_as_default")]
     pub consume_tps: f64,
     /// Progress by queue.
     pub offset_table: QueueTable<OffsetWrapper>,
@@ -116,10 +118,12 @@ pub struct QueryConsumeTimeSpanBody {
 #[serde(default)]
 pub struct BrokerStatsItem {
     /// Average per event.
+    #[serde(deserialize_with = "null_as_default")]
     pub avgpt: f64,
     /// Sum.
     pub sum: i64,
     /// Per second.
+    #[serde(deserialize_with = "null_as_default")]
     pub tps: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Clients: heartbeats, subscriptions, locks, connections.
 
-use super::{MessageQueue, QueueTable};
-use serde::{Deserialize, Deserializer, Serialize};
+use super::{MessageQueue, QueueTable, null_as_default};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a group consumes.
@@ -260,12 +260,4 @@ pub struct GetConsumerStatusBody {
     pub consumer_table: BTreeMap<String, QueueTable<i64>>,
     /// Offset by queue, in the client's answer.
     pub message_queue_table: QueueTable<i64>,
-}
-
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -51,6 +51,15 @@ impl<'de> Deserialize<'de> for MessageQueueKey {
 /// A table by queue.
 pub type QueueTable<V> = BTreeMap<MessageQueueKey, V>;
 
+/// For members that Java writes as null: collections that were not set, rates that are no number.
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,12 @@ use bytestring::ByteString;
 use codec::command_header;
 
 command_header! {
-    /// Answer to a heartbeat (34).
+    /// Answer to a heartbeat (34). Brokers before 5.1 answer without.
     pub struct HeartbeatResponseHeader {
         /// The broker understands fingerprints.
-        "IS_SUPPORT_HEART_BEAT_V2" is_support_heart_beat_v2: bool,
+        "IS_SUPPORT_HEART_BEAT_V2" is_support_heart_beat_v2: Option<bool>,
         /// The broker needs the whole subscription again.
-        "IS_SUB_CHANGE" is_sub_change: bool,
+        "IS_SUB_CHANGE" is_sub_change: Option<bool>,
     }
 }
 

@@ -41,6 +41,8 @@ command_header! {
         "groupName" group_name: ByteString,
         /// Also forget its offsets.
         "cleanOffset" clean_offset: bool = false,
+        /// The same in 4.9.
+        "removeOffset" remove_offset: bool = false,
     }
 }
 

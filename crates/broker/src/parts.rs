@@ -1,0 +1,220 @@
+//! The composition root: opens the parts in order. Parts form a DAG; none holds a handler, a service or [`Parts`].
+
+use crate::broker_stats::BrokerStats;
+use crate::config::{BrokerOptions, FlushDiskType};
+use crate::config_manager::BrokerConfigManager;
+use crate::consumer_manager::ConsumerManager;
+use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::processor::send_message::UniqueIds;
+use crate::producer_manager::ProducerManager;
+use crate::pull_request_hold::PullRequestHold;
+use crate::rebalance_lock_manager::RebalanceLockManager;
+use crate::schedule::{DelayLevels, ScheduleOffsets};
+use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::topic_config_manager::TopicConfigManager;
+use daemon::persist::LoadError;
+use protocol::body::topic::TopicConfig;
+use protocol::names::SCHEDULE_TOPIC;
+use remoting::budget::Budget;
+use remoting::clock;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, StoreConfig};
+use tokio::sync::Notify;
+
+/// Why a broker cannot be opened; each text names the thing and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum PartsError {
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    /// A metadata file.
+    #[error("{0}")]
+    Metadata(#[from] LoadError),
+    /// A setting.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// All state of a broker.
+pub struct Parts {
+    /// Settings.
+    pub config: Arc<BrokerConfigManager>,
+    /// Topics.
+    pub topics: Arc<TopicConfigManager>,
+    /// Groups.
+    pub groups: Arc<SubscriptionGroupManager>,
+    /// Offsets of groups.
+    pub offsets: Arc<ConsumerOffsetManager>,
+    /// Connected consumers.
+    pub consumers: Arc<ConsumerManager>,
+    /// Connected producers.
+    pub producers: Arc<ProducerManager>,
+    /// Locks of ordered consumers.
+    pub locks: Arc<RebalanceLockManager>,
+    /// Counters.
+    pub stats: Arc<BrokerStats>,
+    /// Delays by level.
+    pub levels: Arc<DelayLevels>,
+    /// Delivery of delayed messages.
+    pub schedule: Arc<ScheduleOffsets>,
+    /// Pulls that wait.
+    pub hold: Arc<PullRequestHold>,
+    /// Messages.
+    pub store: Arc<MessageStore>,
+    /// Memory of connections.
+    pub budget: Arc<Budget>,
+    /// Makes message ids.
+    pub ids: Arc<UniqueIds>,
+    /// This broker's address.
+    pub store_host: SocketAddr,
+    /// Told when something changed that nameservers should know besides topics.
+    pub announce: Arc<Notify>,
+    /// When the broker started, ms.
+    pub boot_ms: i64,
+}
+
+/// Tells those who wait that a message arrived.
+struct Arrivals {
+    hold: Arc<PullRequestHold>,
+    schedule: Arc<ScheduleOffsets>,
+}
+
+impl MessageArrivingListener for Arrivals {
+    fn arriving(&self, arrival: &Arrival<'_>) {
+        self.hold.arrived(arrival.topic, arrival.queue_id, arrival.queue_offset, arrival.tags_code);
+        if arrival.topic == SCHEDULE_TOPIC {
+            self.schedule.arrived(arrival.queue_id);
+        }
+    }
+}
+
+impl Parts {
+    /// Opens everything below `storePathRootDir`. The store comes first: its lock keeps a second broker away from the
+    /// metadata too.
+    ///
+    /// # Errors
+    /// [`PartsError`]; nothing stays open then.
+    pub fn open(config: BrokerConfigManager, memory_bytes: usize, max_frame_len: usize) -> Result<Parts, PartsError> {
+        let options = config.get().clone();
+        let root = PathBuf::from(&options.store.store_path_root_dir);
+        let store_host = resolve(&options.broker.broker_ip1, options.server.listen_port)?;
+        let levels = Arc::new(DelayLevels::parse(&options.store.message_delay_level).map_err(PartsError::Setting)?);
+        let hold = Arc::new(PullRequestHold::new());
+        let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let store = Arc::new(MessageStore::open(store_config(&options), Arc::new(arrivals))?);
+        let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
+        restore_topics(&topics, &store);
+        Ok(Parts {
+            groups: Arc::new(SubscriptionGroupManager::open(&root)?),
+            offsets: Arc::new(ConsumerOffsetManager::open(&root)?),
+            consumers: Arc::new(ConsumerManager::new()),
+            producers: Arc::new(ProducerManager::new()),
+            locks: Arc::new(RebalanceLockManager::new()),
+            stats: Arc::new(BrokerStats::new()),
+            budget: Budget::new(memory_bytes, max_frame_len),
+            ids: Arc::new(UniqueIds::default()),
+            announce: Arc::new(Notify::new()),
+            boot_ms: clock::now_ms(),
+            config: Arc::new(config),
+            topics,
+            levels,
+            schedule,
+            hold,
+            store,
+            store_host,
+        })
+    }
+}
+
+/// Topics made on first send are written a moment later; a broker that was killed in between finds their queues.
+fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
+    let mut missing = Vec::new();
+    for (topic_name, queue_ids) in store.topics() {
+        if topics.get(&topic_name).is_none() {
+            let queues = queue_ids.iter().max().map_or(1, |highest| highest + 1);
+            tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
+            missing.push(TopicConfig {
+                topic_name,
+                read_queue_nums: queues,
+                write_queue_nums: queues,
+                ..TopicConfig::default()
+            });
+        }
+    }
+    if !missing.is_empty()
+        && let Err(error) = topics.put(missing)
+    {
+        tracing::error!(%error, "restored topics could not be written");
+    }
+}
+
+/// The address that clients use, as it is written into records.
+fn resolve(host: &str, port: i32) -> Result<SocketAddr, PartsError> {
+    use std::net::ToSocketAddrs;
+    let port = u16::try_from(port).unwrap_or(0);
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found = (bare, port).to_socket_addrs().map_err(|error| {
+        PartsError::Setting(format!(
+            "brokerIP1={host} cannot be resolved: {error}; set brokerIP1 to an address of this machine"
+        ))
+    })?;
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(|address| !address.is_ipv4());
+    let none = || PartsError::Setting(format!("brokerIP1={host} has no address; set it to an address of this machine"));
+    found.first().copied().ok_or_else(none)
+}
+
+fn store_config(options: &BrokerOptions) -> StoreConfig {
+    let store = &options.store;
+    let size = |value: i32| usize::try_from(value).unwrap_or(0);
+    let long = |value: i32| u64::try_from(value).unwrap_or(0);
+    let ratio = |value: i32| u8::try_from(value.clamp(0, 100)).unwrap_or(100);
+    let paths = store.store_path_commit_log.as_deref().unwrap_or_default();
+    StoreConfig {
+        store_path_root_dir: PathBuf::from(&store.store_path_root_dir),
+        store_paths_commit_log: paths
+            .split(',')
+            .map(str::trim)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .collect(),
+        mapped_file_size_commit_log: long(store.mapped_file_size_commit_log),
+        mapped_file_size_consume_queue: long(store.mapped_file_size_consume_queue),
+        flush_disk_type: match store.flush_disk_type {
+            FlushDiskType::SyncFlush => store::FlushDiskType::SyncFlush,
+            FlushDiskType::AsyncFlush => store::FlushDiskType::AsyncFlush,
+        },
+        flush_interval_commit_log_ms: long(store.flush_interval_commit_log),
+        flush_consume_queue_thorough_interval_ms: long(store.flush_consume_queue_thorough_interval),
+        sync_flush_timeout_ms: long(store.sync_flush_timeout),
+        max_message_size: size(store.max_message_size),
+        max_topic_length: size(store.max_topic_length),
+        file_reserved_time_hours: long(store.file_reserved_time),
+        delete_when: store.delete_when.clone(),
+        clean_resource_interval_ms: long(store.clean_resource_interval),
+        delete_commit_log_files_interval_ms: long(store.delete_commit_log_files_interval),
+        delete_file_batch_max: size(store.delete_file_batch_max),
+        disk_max_used_space_ratio: ratio(store.disk_max_used_space_ratio),
+        disk_space_clean_forcibly_ratio: ratio(store.disk_space_clean_forcibly_ratio),
+        disk_space_warning_level_ratio: ratio(store.disk_space_warning_level_ratio),
+        clean_file_forcibly_enable: store.clean_file_forcibly_enable,
+        max_transfer_bytes_on_message_in_memory: size(store.max_transfer_bytes_on_message_in_memory),
+        max_transfer_count_on_message_in_memory: size(store.max_transfer_count_on_message_in_memory),
+        max_transfer_bytes_on_message_in_disk: size(store.max_transfer_bytes_on_message_in_disk),
+        max_transfer_count_on_message_in_disk: size(store.max_transfer_count_on_message_in_disk),
+        access_message_in_memory_max_ratio: ratio(store.access_message_in_memory_max_ratio),
+        max_filter_message_size: size(store.max_filter_message_size),
+        travel_cq_file_num_when_get_message: size(store.travel_cq_file_num_when_get_message),
+        message_index_enable: store.message_index_enable,
+        message_index_safe: store.message_index_safe,
+        max_hash_slot_num: u32::try_from(store.max_hash_slot_num).unwrap_or(1),
+        max_index_num: u32::try_from(store.max_index_num).unwrap_or(2),
+        max_msgs_num_batch: size(store.max_msgs_num_batch),
+        check_crc_on_recover: store.check_crc_on_recover,
+        message_delay_level: store.message_delay_level.clone(),
+        ..StoreConfig::default()
+    }
+}

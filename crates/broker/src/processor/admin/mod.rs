@@ -1,0 +1,9 @@
+//! Administration, one file per noun.
+
+pub mod client;
+pub mod config;
+pub mod group;
+pub mod offset;
+pub mod runtime;
+pub mod stats;
+pub mod topic;

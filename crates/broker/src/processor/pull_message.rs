@@ -1,0 +1,326 @@
+//! Pulls: codes 11 and 361. Source: broker/processor/PullMessageProcessor.java, DefaultPullMessageResultHandler.java.
+
+use crate::broker_stats::{BrokerStats, names as stat};
+use crate::config::BrokerOptions;
+use crate::config_manager::BrokerConfigManager;
+use crate::consumer_manager::ConsumerManager;
+use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::filter::{TagFilter, is_tag_type, parse_tags};
+use crate::pull_request_hold::{HeldPull, PullRequestHold, Wake};
+use crate::reply::{group_not_exist, subscription_not_exist, topic_not_exist};
+use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::topic_config_manager::TopicConfigManager;
+use bytes::Bytes;
+use protocol::body::client::{MessageModel, SubscriptionData};
+use protocol::body::group::SubscriptionGroupConfig;
+use protocol::body::topic::TopicConfig;
+use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader, forbidden_type};
+use protocol::operation::{LitePullMessage, Operation, PullMessage};
+use protocol::response_code::{
+    INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY,
+    SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS, SYSTEM_ERROR,
+};
+use protocol::sys_flag::{perm, pull as pull_flag};
+use remoting::clock;
+use remoting::reply::{Body, Outcome, Reply, Request};
+use remoting::routes::Processor;
+use std::sync::Arc;
+use store::{GetMessageStatus, GetQuery, GetResult, MessageStore};
+
+type PullReply = Reply<PullMessageResponseHeader>;
+
+/// Hands out messages, and holds pulls until there are some.
+pub struct PullMessageProcessor {
+    parts: Arc<PullParts>,
+}
+
+/// What a pull needs, now and when it is woken.
+pub struct PullParts {
+    /// Where messages lie.
+    pub store: Arc<MessageStore>,
+    /// Topics.
+    pub topics: Arc<TopicConfigManager>,
+    /// Groups.
+    pub groups: Arc<SubscriptionGroupManager>,
+    /// Subscriptions of connected consumers.
+    pub consumers: Arc<ConsumerManager>,
+    /// Offsets committed along with pulls.
+    pub offsets: Arc<ConsumerOffsetManager>,
+    /// Pulls that wait.
+    pub hold: Arc<PullRequestHold>,
+    /// Counters.
+    pub stats: Arc<BrokerStats>,
+    /// Settings.
+    pub config: Arc<BrokerConfigManager>,
+}
+
+impl PullMessageProcessor {
+    /// A handler over these parts.
+    pub fn new(parts: PullParts) -> PullMessageProcessor {
+        PullMessageProcessor { parts: Arc::new(parts) }
+    }
+}
+
+impl Processor<PullMessage> for PullMessageProcessor {
+    fn process(&self, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
+        PullParts::pull(&self.parts, request)
+    }
+}
+
+impl Processor<LitePullMessage> for PullMessageProcessor {
+    fn process(&self, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
+        PullParts::pull(&self.parts, request)
+    }
+}
+
+/// A pull that may go ahead.
+struct Allowed {
+    topic: Arc<TopicConfig>,
+    group: Arc<SubscriptionGroupConfig>,
+    filter: TagFilter,
+}
+
+impl PullParts {
+    fn pull(parts: &Arc<PullParts>, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
+        let header = &request.header;
+        let options = parts.config.get();
+        let allowed = match parts.check(header, request.code, &options) {
+            Ok(allowed) => allowed,
+            Err(reply) => return reply.into(),
+        };
+        // Before the queue is read, since a pending reset must win over what the consumer still believes.
+        parts.commit(header);
+        let reply = parts.get(header, &allowed, &options);
+        let may_wait = header.sys_flag & pull_flag::SUSPEND != 0;
+        if reply.code != PULL_NOT_FOUND || !may_wait {
+            return reply.into();
+        }
+        let wait_ms = match options.broker.long_polling_enable {
+            true => header.suspend_timeout_millis,
+            false => options.broker.short_polling_time_mills,
+        };
+        PullParts::hold(parts, &request, allowed.filter, wait_ms);
+        Outcome::Parked
+    }
+
+    fn hold(parts: &Arc<PullParts>, request: &Request<PullMessageRequestHeader>, filter: TagFilter, wait_ms: i64) {
+        let slot = request.slot::<PullMessageResponseHeader>();
+        let channel = slot.channel().clone();
+        let (header, code, shared) = (request.header.clone(), request.code, parts.clone());
+        let pull = HeldPull {
+            queue_offset: header.queue_offset,
+            deadline_ms: clock::now_ms().saturating_add(wait_ms.max(0)),
+            filter: Box::new(filter),
+            is_gone: Box::new(move || channel.is_closed()),
+            resume: Box::new(move |why| match why {
+                Wake::Shutdown => slot.discard(),
+                Wake::Arrived | Wake::TimedOut => slot.send(shared.resumed(&header, code)),
+            }),
+        };
+        let header = &request.header;
+        parts
+            .hold
+            .park(&header.topic, header.queue_id, pull, || parts.store.max_offset(&header.topic, header.queue_id));
+    }
+
+    /// A held pull goes on: everything is looked at anew, but it is not held again.
+    fn resumed(&self, header: &PullMessageRequestHeader, code: i32) -> PullReply {
+        let options = self.config.get();
+        match self.check(header, code, &options) {
+            Ok(allowed) => self.get(header, &allowed, &options),
+            Err(reply) => reply,
+        }
+    }
+
+    fn check(
+        &self,
+        header: &PullMessageRequestHeader,
+        code: i32,
+        options: &BrokerOptions,
+    ) -> Result<Allowed, PullReply> {
+        let broker = &options.broker;
+        if !perm::is_readable(broker.broker_permission) {
+            let remark = format!("the broker[{}] pulling message is forbidden", broker.broker_ip1);
+            return Err(forbid(forbidden_type::BROKER, remark));
+        }
+        if code == LitePullMessage::CODE && !broker.lite_pull_message_enable {
+            let remark = format!("the broker[{}] for lite pull consumer is forbidden", broker.broker_ip1);
+            return Err(forbid(forbidden_type::BROKER, remark));
+        }
+        let group_name: &str = &header.consumer_group;
+        let group = self.groups.find(group_name, broker.auto_create_subscription_group);
+        let group = group.ok_or_else(|| group_not_exist(group_name))?;
+        if !group.consume_enable {
+            return Err(forbid(forbidden_type::GROUP, format!("subscription group no permission, {group_name}")));
+        }
+        let topic_name: &str = &header.topic;
+        let topic = self.topics.get(topic_name).ok_or_else(|| topic_not_exist(topic_name, ""))?;
+        if !perm::is_readable(topic.perm) {
+            return Err(forbid(forbidden_type::TOPIC, format!("the topic[{topic_name}] pulling message is forbidden")));
+        }
+        if header.queue_id < 0 || header.queue_id >= topic.read_queue_nums {
+            let remark = format!(
+                "queueId[{}] is illegal, topic:[{topic_name}] topicConfig.readQueueNums:[{}]",
+                header.queue_id, topic.read_queue_nums
+            );
+            return Err(Reply::error(INVALID_PARAMETER, remark));
+        }
+        let subscription = match header.sys_flag & pull_flag::SUBSCRIPTION {
+            0 => self.registered_subscription(header, &group)?,
+            _ => self.own_subscription(header)?,
+        };
+        if !is_tag_type(&subscription.expression_type) {
+            let kind = &subscription.expression_type;
+            let remark = format!("The broker does not support consumer to filter message by {kind}");
+            return Err(Reply::error(SYSTEM_ERROR, remark));
+        }
+        Ok(Allowed { topic, group, filter: TagFilter::new(&subscription) })
+    }
+
+    fn own_subscription(&self, header: &PullMessageRequestHeader) -> Result<SubscriptionData, PullReply> {
+        let kind = header.expression_type.as_deref().unwrap_or_default();
+        let expression = header.subscription.as_deref().unwrap_or_default();
+        if !is_tag_type(kind) {
+            let subscription = SubscriptionData { expression_type: kind.to_owned(), ..SubscriptionData::default() };
+            return Ok(subscription);
+        }
+        let subscription = parse_tags(&header.topic, expression, clock::now_ms()).map_err(|reason| {
+            let remark = format!("parse the consumer's subscription failed ({reason})");
+            Reply::error(SUBSCRIPTION_PARSE_FAILED, remark)
+        })?;
+        self.consumers.compensate(&header.consumer_group, &subscription);
+        Ok(subscription)
+    }
+
+    fn registered_subscription(
+        &self,
+        header: &PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+    ) -> Result<SubscriptionData, PullReply> {
+        let (group_name, topic): (&str, &str) = (&header.consumer_group, &header.topic);
+        let missing = |what| Reply::error(SUBSCRIPTION_NOT_EXIST, subscription_not_exist(what));
+        let known = self.consumers.subscription(group_name, topic).ok_or_else(|| missing("group info"))?;
+        let model = self.consumers.model(group_name).map(|(_, model)| model);
+        if !group.consume_broadcast_enable && model == Some(MessageModel::Broadcasting) {
+            let remark = format!("the consumer group[{group_name}] can not consume by broadcast way");
+            return Err(forbid(forbidden_type::BROADCASTING, remark));
+        }
+        if self.groups.is_read_forbidden(group_name, topic) {
+            let remark = format!("the consumer group[{group_name}] is forbidden for topic[{topic}]");
+            return Err(forbid(forbidden_type::SUBSCRIPTION, remark));
+        }
+        let subscription = known.ok_or_else(|| missing("subscription"))?;
+        if subscription.sub_version < header.sub_version {
+            return Err(Reply::error(SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest"));
+        }
+        Ok(subscription)
+    }
+
+    /// Reads the queue and makes the answer, whatever was found.
+    fn get(&self, header: &PullMessageRequestHeader, allowed: &Allowed, options: &BrokerOptions) -> PullReply {
+        let (topic, queue_id): (&str, i32) = (&header.topic, header.queue_id);
+        if options.broker.use_server_side_reset_offset
+            && let Some(offset) = self.offsets.take_reset(&header.consumer_group, topic, queue_id)
+        {
+            let header =
+                PullMessageResponseHeader { next_begin_offset: offset, ..self.response_header(header, allowed, 0) };
+            return Reply { code: PULL_OFFSET_MOVED, ..Reply::ok(header).with_remark("OFFSET_RESET") };
+        }
+        let query = GetQuery {
+            max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX),
+            ..GetQuery::new(topic, queue_id, header.queue_offset, usize::try_from(header.max_msg_nums).unwrap_or(0))
+        };
+        let result = self.store.get(&query, &allowed.filter);
+        self.offsets.commit_pull(&header.consumer_group, topic, queue_id, result.next_begin_offset);
+        let suggest = match options.broker.slave_read_enable {
+            true if result.suggest_pulling_from_slave => allowed.group.which_broker_when_consume_slowly,
+            true => allowed.group.broker_id,
+            false => 0,
+        };
+        let (code, remark) = code_and_remark(result.status, header.queue_offset);
+        let response = PullMessageResponseHeader {
+            next_begin_offset: result.next_begin_offset,
+            min_offset: result.min_offset,
+            max_offset: result.max_offset,
+            ..self.response_header(header, allowed, suggest)
+        };
+        let reply = Reply { code, ..Reply::ok(response).with_remark(remark) };
+        match code {
+            SUCCESS => {
+                self.count(header, &result);
+                reply.with_body(Body::Many(result.messages.into_iter().map(Bytes::from_owner).collect()))
+            }
+            PULL_OFFSET_MOVED => {
+                tracing::info!(topic, queue_id, group = %header.consumer_group, offset = header.queue_offset,
+                    next = result.next_begin_offset, status = remark, "pull outside the queue, offset corrected");
+                reply
+            }
+            _ => reply,
+        }
+    }
+
+    fn response_header(
+        &self,
+        header: &PullMessageRequestHeader,
+        allowed: &Allowed,
+        suggest_which_broker_id: i64,
+    ) -> PullMessageResponseHeader {
+        PullMessageResponseHeader {
+            suggest_which_broker_id,
+            next_begin_offset: header.queue_offset,
+            min_offset: 0,
+            max_offset: 0,
+            offset_delta: None,
+            topic_sys_flag: Some(allowed.topic.topic_sys_flag),
+            group_sys_flag: Some(allowed.group.group_sys_flag),
+            forbidden_type: None,
+        }
+    }
+
+    fn commit(&self, header: &PullMessageRequestHeader) {
+        let (group, topic) = (&header.consumer_group, &header.topic);
+        let wanted = header.sys_flag & pull_flag::COMMIT_OFFSET != 0;
+        if wanted && !self.offsets.has_reset(group, topic, header.queue_id) {
+            self.offsets.commit(group, topic, header.queue_id, header.commit_offset);
+        }
+    }
+
+    fn count(&self, header: &PullMessageRequestHeader, result: &GetResult) {
+        let key = format!("{}@{}", header.topic, header.consumer_group);
+        let messages = i64::try_from(result.messages.len()).unwrap_or(0);
+        self.stats.add(stat::GROUP_GET_NUMS, &key, messages, 1);
+        self.stats.add(stat::GROUP_GET_SIZE, &key, i64::try_from(result.total_bytes).unwrap_or(0), 1);
+        self.stats.add(stat::BROKER_GET_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);
+    }
+}
+
+fn forbid(kind: i32, remark: String) -> PullReply {
+    let header = PullMessageResponseHeader {
+        suggest_which_broker_id: 0,
+        next_begin_offset: 0,
+        min_offset: 0,
+        max_offset: 0,
+        offset_delta: None,
+        topic_sys_flag: None,
+        group_sys_flag: None,
+        forbidden_type: Some(kind),
+    };
+    Reply { code: NO_PERMISSION, ..Reply::ok(header).with_remark(remark) }
+}
+
+/// Source: PullMessageProcessor.composeResponseHeader.
+fn code_and_remark(status: GetMessageStatus, queue_offset: i64) -> (i32, &'static str) {
+    match status {
+        GetMessageStatus::Found => (SUCCESS, "FOUND"),
+        GetMessageStatus::MessageWasRemoving => (PULL_RETRY_IMMEDIATELY, "MESSAGE_WAS_REMOVING"),
+        GetMessageStatus::NoMatchedMessage => (PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
+        GetMessageStatus::NoMatchedLogicQueue if queue_offset == 0 => (PULL_NOT_FOUND, "NO_MATCHED_LOGIC_QUEUE"),
+        GetMessageStatus::NoMatchedLogicQueue => (PULL_OFFSET_MOVED, "NO_MATCHED_LOGIC_QUEUE"),
+        GetMessageStatus::NoMessageInQueue if queue_offset == 0 => (PULL_NOT_FOUND, "NO_MESSAGE_IN_QUEUE"),
+        GetMessageStatus::NoMessageInQueue => (PULL_OFFSET_MOVED, "NO_MESSAGE_IN_QUEUE"),
+        GetMessageStatus::OffsetFoundNull => (PULL_NOT_FOUND, "OFFSET_FOUND_NULL"),
+        GetMessageStatus::OffsetOverflowOne => (PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE"),
+        GetMessageStatus::OffsetOverflowBadly => (PULL_OFFSET_MOVED, "OFFSET_OVERFLOW_BADLY"),
+        GetMessageStatus::OffsetTooSmall => (PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL"),
+    }
+}

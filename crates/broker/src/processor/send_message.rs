@@ -1,0 +1,409 @@
+//! Sends: codes 10, 310 and 320. Source of checks, order and remarks: broker/processor/SendMessageProcessor.java and
+//! AbstractSendMessageProcessor.java.
+
+use crate::broker_stats::{BrokerStats, names as stat};
+use crate::config::FlushDiskType;
+use crate::config_manager::BrokerConfigManager;
+use crate::rebalance_lock_manager::RebalanceLockManager;
+use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not_exist};
+use crate::schedule::DelayLevels;
+use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::topic_config_manager::{NotCreated, TopicConfigManager};
+use bytestring::ByteString;
+use codec::message::{BatchMessages, message_id, sys_flag};
+use codec::properties::{self, Properties, names as property};
+use protocol::body::topic::{TopicConfig, TopicFilterType};
+use protocol::header::send::{SendMessageRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
+use protocol::names;
+use protocol::operation::{SendBatchMessage, SendMessage, SendMessageV2};
+use protocol::response_code::{INVALID_PARAMETER, MESSAGE_ILLEGAL, SYSTEM_ERROR};
+use protocol::sys_flag::{perm, topic as topic_flag};
+use protocol::version;
+use remoting::clock;
+use remoting::reply::{Outcome, Reply, Request};
+use remoting::routes::Processor;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use store::{Message, MessageStore, PutResult};
+
+type SendReply = Reply<SendMessageResponseHeader>;
+
+/// Stores what producers send.
+pub struct SendMessageProcessor {
+    /// Where it goes.
+    pub store: Arc<MessageStore>,
+    /// Topics, made on first send where that is allowed.
+    pub topics: Arc<TopicConfigManager>,
+    /// Groups, for messages that return to a retry topic.
+    pub groups: Arc<SubscriptionGroupManager>,
+    /// Locks of ordered consumers.
+    pub locks: Arc<RebalanceLockManager>,
+    /// Counters.
+    pub stats: Arc<BrokerStats>,
+    /// Settings.
+    pub config: Arc<BrokerConfigManager>,
+    /// Delays by level.
+    pub levels: Arc<DelayLevels>,
+    /// This broker's address, written into every record.
+    pub store_host: SocketAddr,
+    /// Makes message ids for clients that give none.
+    pub ids: Arc<UniqueIds>,
+}
+
+impl Processor<SendMessage> for SendMessageProcessor {
+    fn process(&self, request: Request<SendMessageRequestHeader>) -> Outcome<SendMessageResponseHeader> {
+        let header = request.header.clone();
+        self.send(&header, &request)
+    }
+}
+
+impl Processor<SendMessageV2> for SendMessageProcessor {
+    fn process(&self, request: Request<SendMessageRequestHeaderV2>) -> Outcome<SendMessageResponseHeader> {
+        let header = request.header.clone().into();
+        self.send(&header, &request)
+    }
+}
+
+impl Processor<SendBatchMessage> for SendMessageProcessor {
+    fn process(&self, request: Request<SendMessageRequestHeaderV2>) -> Outcome<SendMessageResponseHeader> {
+        let header = SendMessageRequestHeader { batch: true, ..request.header.clone().into() };
+        self.send(&header, &request)
+    }
+}
+
+/// One message, or the frame of a batch, on its way into the store.
+struct Draft {
+    topic: ByteString,
+    queue_id: i32,
+    sys_flag: i32,
+    properties: Properties,
+    /// A retry that goes to the dead letter topic instead is not delayed.
+    dead: bool,
+}
+
+impl SendMessageProcessor {
+    fn send<H>(&self, header: &SendMessageRequestHeader, request: &Request<H>) -> Outcome<SendMessageResponseHeader> {
+        let checked = self.check(header).and_then(|topic| self.draft(header, request.version, &topic));
+        let draft = match checked {
+            Ok(draft) => draft,
+            Err(reply) => return reply.into(),
+        };
+        if header.batch { self.put_batch(header, request, &draft) } else { self.put_one(header, request, draft) }
+    }
+
+    /// Everything that Java checks before it builds a message.
+    fn check(&self, header: &SendMessageRequestHeader) -> Result<Arc<TopicConfig>, SendReply> {
+        let options = self.config.get();
+        let broker = &options.broker;
+        if clock::now_ms() < broker.start_accept_send_request_time_stamp {
+            let until = broker.start_accept_send_request_time_stamp;
+            let remark = format!("broker unable to service, until {until} ms (startAcceptSendRequestTimeStamp)");
+            return Err(Reply::error(SYSTEM_ERROR, remark));
+        }
+        let topic: &str = &header.topic;
+        if !perm::is_writeable(broker.broker_permission) && self.topics.is_order(topic) {
+            let remark = format!(
+                "the broker[{}] sending message is forbidden (brokerPermission={})",
+                broker.broker_ip1, broker.broker_permission
+            );
+            return Err(forbidden(remark));
+        }
+        names::validate_topic(topic).map_err(|remark| Reply::error(INVALID_PARAMETER, remark))?;
+        if names::is_not_sendable(topic) {
+            return Err(forbidden(format!("Sending message to topic[{topic}] is forbidden.")));
+        }
+        let config = match self.topics.get(topic) {
+            Some(config) => config,
+            None => self.create_topic(header, broker.auto_create_topic_enable)?,
+        };
+        let queues = config.write_queue_nums.max(config.read_queue_nums);
+        if header.queue_id >= queues {
+            let remark = format!(
+                "request queueId[{}] is illegal, topic[{topic}] has readQueueNums={} writeQueueNums={}",
+                header.queue_id, config.read_queue_nums, config.write_queue_nums
+            );
+            return Err(Reply::error(INVALID_PARAMETER, remark));
+        }
+        Ok(config)
+    }
+
+    fn create_topic(&self, header: &SendMessageRequestHeader, auto: bool) -> Result<Arc<TopicConfig>, SendReply> {
+        let topic: &str = &header.topic;
+        let is_retry = topic.starts_with(names::RETRY_PREFIX);
+        let flag = if header.unit_mode { topic_flag::build(!is_retry, is_retry) } else { 0 };
+        let made =
+            self.topics.create_in_send(topic, &header.default_topic, header.default_topic_queue_nums, flag, auto);
+        match made {
+            Ok(config) => Ok(config),
+            Err(_) if is_retry => Ok(self.topics.create_for_retry(topic, 1, false, flag)),
+            Err(reason) => {
+                let reason = match reason {
+                    NotCreated::NoDefaultTopic => format!("defaultTopic[{}] does not exist", header.default_topic),
+                    NotCreated::NotInherited if !auto => "autoCreateTopicEnable=false".to_owned(),
+                    NotCreated::NotInherited => format!("defaultTopic[{}] may not be copied", header.default_topic),
+                };
+                tracing::warn!(topic, reason, group = %header.producer_group, "topic not created on send");
+                Err(topic_not_exist(topic, &format!("({reason})")))
+            }
+        }
+    }
+
+    /// Decides on queue, flags and properties; sends retries beyond their limit to the dead letter topic.
+    fn draft(&self, header: &SendMessageRequestHeader, peer: i32, config: &TopicConfig) -> Result<Draft, SendReply> {
+        let options = self.config.get();
+        let queue_id = match header.queue_id {
+            id if id < 0 => self.ids.any(config.write_queue_nums),
+            id => id,
+        };
+        let mut properties = Properties::parse(header.properties.as_deref().unwrap_or_default());
+        properties.remove(property::POP_CK);
+        properties.set(property::MSG_REGION, options.broker.region_id.as_str());
+        properties.set(property::TRACE_ON, options.broker.trace_on.to_string());
+        properties.set(property::CLUSTER, options.broker.broker_cluster_name.as_str());
+        let mut draft =
+            Draft { topic: header.topic.clone(), queue_id, sys_flag: header.sys_flag, properties, dead: false };
+        if config.topic_filter_type == TopicFilterType::MultiTag {
+            draft.sys_flag |= sys_flag::MULTI_TAGS;
+        }
+        if header.topic.starts_with(names::RETRY_PREFIX) && !header.batch {
+            self.redirect_retry(header, peer, &mut draft)?;
+        }
+        Ok(draft)
+    }
+
+    fn redirect_retry(&self, header: &SendMessageRequestHeader, peer: i32, draft: &mut Draft) -> Result<(), SendReply> {
+        let group = header.topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+        let auto_create = self.config.get().broker.auto_create_subscription_group;
+        let config = self.groups.find(group, auto_create).ok_or_else(|| group_not_exist(group))?;
+        let limit = header.max_reconsume_times.filter(|_| peer >= version::V3_4_9).unwrap_or(config.retry_max_times);
+        // A lock that is alive tells of ordered consumption, whose clients retry by themselves before they send back.
+        let ordered = !self.locks.is_all_expired(group, clock::now_ms());
+        if header.reconsume_times.unwrap_or(0) > limit || ordered {
+            let dead = names::dlq_topic(group);
+            self.topics.create_for_retry(&dead, 1, false, 0);
+            draft.topic = dead.into();
+            draft.queue_id = 0;
+            draft.dead = true;
+            draft.properties.set(property::DELAY, "-1");
+        }
+        Ok(())
+    }
+
+    fn put_one<H>(
+        &self,
+        header: &SendMessageRequestHeader,
+        request: &Request<H>,
+        mut draft: Draft,
+    ) -> Outcome<SendMessageResponseHeader> {
+        if let Some(refusal) = refuse_unsupported(&draft.properties) {
+            return refusal.into();
+        }
+        if draft.properties.get(property::UNIQ_KEY).is_none() {
+            draft.properties.set(property::UNIQ_KEY, self.ids.next(self.store_host));
+        }
+        let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
+        let (topic, queue_id) = (draft.topic.clone(), draft.queue_id);
+        let level = draft.properties.get(property::DELAY).and_then(|level| level.parse().ok()).unwrap_or(0);
+        let (put_topic, put_queue) = match level {
+            1.. if !draft.dead => self.levels.park(level, &topic, queue_id, &mut draft.properties),
+            _ => (&*topic, queue_id),
+        };
+        let properties = draft.properties.encode();
+        let message = Message {
+            topic: put_topic,
+            queue_id: put_queue,
+            properties: &properties,
+            body: &request.body,
+            ..self.message(header, request.channel.peer(), draft.sys_flag)
+        };
+        match self.store.put(&message) {
+            Ok(put) => {
+                let id = self.offset_message_id(&put);
+                self.count(&topic, 1, put.len);
+                let wait = draft.properties.get(property::WAIT) != Some("false");
+                self.answer(id, unique, queue_id, &put, put.end(), wait)
+            }
+            Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
+        }
+    }
+
+    fn put_batch<H>(
+        &self,
+        header: &SendMessageRequestHeader,
+        request: &Request<H>,
+        draft: &Draft,
+    ) -> Outcome<SendMessageResponseHeader> {
+        let illegal = |remark: String| Outcome::from(Reply::error(MESSAGE_ILLEGAL, remark));
+        if draft.topic.starts_with(names::RETRY_PREFIX) {
+            return illegal(format!("batch request does not support retry group {}", draft.topic));
+        }
+        let limit = self.config.get().store.max_message_size;
+        if i32::try_from(request.body.len()).unwrap_or(i32::MAX) > limit {
+            return illegal(format!("batch of {} bytes is over {limit} (maxMessageSize)", request.body.len()));
+        }
+        let parts: Result<Vec<_>, _> = BatchMessages::new(&request.body).collect();
+        let parts = match parts {
+            Ok(parts) if !parts.is_empty() => parts,
+            Ok(_) => return illegal("the batch holds no message".to_owned()),
+            Err(error) => return illegal(format!("the batch cannot be read: {error}")),
+        };
+        if parts.iter().any(|part| is_special(part.properties)) {
+            return illegal("a batch can hold neither delayed nor transaction messages".to_owned());
+        }
+        let frame = self.message(header, request.channel.peer(), draft.sys_flag);
+        let messages: Vec<Message<'_>> = parts
+            .iter()
+            .map(|part| Message {
+                topic: &draft.topic,
+                queue_id: draft.queue_id,
+                flag: part.flag,
+                body: part.body,
+                properties: part.properties,
+                ..frame
+            })
+            .collect();
+        match self.store.put_batch(&messages) {
+            Ok(puts) => {
+                let ids: Vec<_> = puts.iter().map(|put| self.offset_message_id(put)).collect();
+                let bytes = puts.iter().map(|put| put.len).sum();
+                self.count(&draft.topic, i64::try_from(puts.len()).unwrap_or(0), bytes);
+                let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
+                let wait = draft.properties.get(property::WAIT) != Some("false");
+                match (puts.first(), puts.last()) {
+                    (Some(first), Some(last)) => {
+                        self.answer(ids.join(","), unique, draft.queue_id, first, last.end(), wait)
+                    }
+                    _ => illegal("the batch holds no message".to_owned()),
+                }
+            }
+            Err(error) => put_error(&error, limit).into(),
+        }
+    }
+
+    fn message(&self, header: &SendMessageRequestHeader, born_host: SocketAddr, sys_flag: i32) -> Message<'static> {
+        Message {
+            topic: "",
+            queue_id: 0,
+            flag: header.flag,
+            sys_flag,
+            born_timestamp: header.born_timestamp,
+            born_host,
+            store_host: self.store_host,
+            reconsume_times: header.reconsume_times.unwrap_or(0),
+            prepared_transaction_offset: 0,
+            body: &[],
+            properties: "",
+        }
+    }
+
+    fn offset_message_id(&self, put: &PutResult) -> String {
+        message_id(self.store_host, i64::try_from(put.physical_offset).unwrap_or(i64::MAX))
+    }
+
+    /// Answers at once, or under SYNC_FLUSH when the message is on disk.
+    fn answer(
+        &self,
+        msg_id: String,
+        unique: Option<ByteString>,
+        queue_id: i32,
+        put: &PutResult,
+        end: u64,
+        wait: bool,
+    ) -> Outcome<SendMessageResponseHeader> {
+        let options = self.config.get();
+        let header = SendMessageResponseHeader {
+            msg_id: msg_id.into(),
+            queue_id,
+            queue_offset: put.queue_offset,
+            transaction_id: unique,
+            batch_uniq_id: None,
+            recall_handle: None,
+            msg_region: Some(options.broker.region_id.as_str().into()),
+            trace_on: Some(ByteString::from_static(if options.broker.trace_on { "true" } else { "false" })),
+        };
+        if options.store.flush_disk_type == FlushDiskType::AsyncFlush || !wait {
+            return Reply::ok(header).into();
+        }
+        let flushed = self.store.flushed(end);
+        Outcome::Later(Box::pin(async move {
+            match flushed.await {
+                Ok(()) => Reply::ok(header),
+                Err(error) => {
+                    let (code, remark) = flush_error(&error);
+                    Reply { code, ..Reply::ok(header).with_remark(remark) }
+                }
+            }
+        }))
+    }
+
+    fn count(&self, topic: &str, messages: i64, bytes: u32) {
+        self.stats.add(stat::TOPIC_PUT_NUMS, topic, messages, 1);
+        self.stats.add(stat::TOPIC_PUT_SIZE, topic, bytes.into(), 1);
+        self.stats.add(stat::BROKER_PUT_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);
+    }
+}
+
+/// Delivering these as plain messages would be wrong, so they are refused until they are supported.
+fn refuse_unsupported(properties: &Properties) -> Option<SendReply> {
+    let half = properties.get(property::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let delayed = properties.get(property::DELAY).is_some_and(|level| level != "0");
+    if half && !delayed {
+        return Some(forbidden("transaction messages are not supported by this release of the broker"));
+    }
+    let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];
+    let timer = timer.into_iter().find(|name| properties.get(name).is_some())?;
+    let remark = format!("timer messages ({timer}) are not supported by this release of the broker; use delay levels");
+    Some(Reply::error(MESSAGE_ILLEGAL, remark))
+}
+
+/// Delayed, timed and transaction messages cannot travel in a batch.
+fn is_special(text: &str) -> bool {
+    [
+        property::DELAY,
+        property::TRAN_MSG,
+        property::TIMER_DELAY_SEC,
+        property::TIMER_DELAY_MS,
+        property::TIMER_DELIVER_MS,
+    ]
+    .into_iter()
+    .any(|name| properties::get(text, name).is_some_and(|value| value != "0" && value != "false"))
+}
+
+/// Message ids in the form of Java's clients, for senders that give none; and numbers for choosing a queue.
+#[derive(Debug, Default)]
+pub struct UniqueIds {
+    counter: AtomicU32,
+}
+
+impl UniqueIds {
+    /// A new id: address, process, milliseconds and a counter in hexadecimal.
+    pub fn next(&self, host: SocketAddr) -> String {
+        use std::fmt::Write;
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed);
+        let octets = match host.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+            std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let mut id = String::with_capacity(56);
+        for octet in octets {
+            let _ = write!(id, "{octet:02X}");
+        }
+        let now = clock::now_ms();
+        let _ = write!(
+            id,
+            "{:04X}{:08X}{:08X}{:04X}",
+            std::process::id() & 0xFFFF,
+            (now >> 32) & 0xFFFF_FFFF,
+            now & 0xFFFF_FFFF,
+            counter & 0xFFFF
+        );
+        id
+    }
+
+    /// Some number below `bound`.
+    pub fn any(&self, bound: i32) -> i32 {
+        let bound = u32::try_from(bound.max(1)).unwrap_or(1);
+        i32::try_from(self.counter.fetch_add(1, Ordering::Relaxed) % bound).unwrap_or(0)
+    }
+}

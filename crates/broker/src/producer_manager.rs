@@ -1,0 +1,85 @@
+//! Which producers are connected, in which groups.
+
+use crate::consumer_manager::ClientChannelInfo;
+use foldhash::HashMap;
+use parking_lot::RwLock;
+use protocol::body::client::{Connection, ProducerInfo};
+use remoting::channel::Channel;
+use std::collections::BTreeMap;
+
+/// Groups that have at least one connected member.
+#[derive(Debug, Default)]
+pub struct ProducerManager {
+    /// By group, then channel id.
+    groups: RwLock<HashMap<String, BTreeMap<u64, ClientChannelInfo>>>,
+}
+
+impl ProducerManager {
+    /// No groups.
+    pub fn new() -> ProducerManager {
+        ProducerManager::default()
+    }
+
+    /// Takes in one producer of a heartbeat.
+    pub fn register(&self, group: &str, client: ClientChannelInfo) {
+        let mut groups = self.groups.write();
+        let clients = match groups.get_mut(group) {
+            Some(clients) => clients,
+            None => groups.entry(group.to_owned()).or_default(),
+        };
+        clients.insert(client.channel.id(), client);
+    }
+
+    /// Takes a client out of a group.
+    pub fn unregister(&self, group: &str, channel: &Channel) {
+        let mut groups = self.groups.write();
+        if let Some(clients) = groups.get_mut(group) {
+            clients.remove(&channel.id());
+            if clients.is_empty() {
+                groups.remove(group);
+            }
+        }
+    }
+
+    /// Takes a closed connection out of all groups.
+    pub fn close(&self, channel: &Channel) {
+        self.retain(|client| client.channel.id() != channel.id());
+    }
+
+    /// Takes out and closes the connections that were silent since `deadline_ms`.
+    pub fn expire(&self, deadline_ms: i64) {
+        self.retain(|client| {
+            let alive = client.last_update_timestamp >= deadline_ms;
+            if !alive {
+                client.channel.close();
+            }
+            alive
+        });
+    }
+
+    fn retain(&self, keep: impl Fn(&ClientChannelInfo) -> bool) {
+        self.groups.write().retain(|_, clients| {
+            clients.retain(|_, client| keep(client));
+            !clients.is_empty()
+        });
+    }
+
+    /// The members of a group; `None` without any.
+    pub fn connections(&self, group: &str) -> Option<Vec<Connection>> {
+        let groups = self.groups.read();
+        groups.get(group).map(|clients| clients.values().map(ClientChannelInfo::connection).collect())
+    }
+
+    /// All producers by group.
+    pub fn table(&self) -> BTreeMap<String, Vec<ProducerInfo>> {
+        let info = |client: &ClientChannelInfo| ProducerInfo {
+            client_id: client.client_id.clone(),
+            language: client.language.name().to_owned(),
+            last_update_timestamp: client.last_update_timestamp,
+            remote_ip: client.channel.peer().to_string(),
+            version: client.version,
+        };
+        let groups = self.groups.read();
+        groups.iter().map(|(group, clients)| (group.clone(), clients.values().map(info).collect())).collect()
+    }
+}

@@ -1,0 +1,73 @@
+//! The only place where errors of store and checks become response codes and remarks. Wording follows Java, which
+//! clients and people search for; behind it stands the reason.
+
+use protocol::response_code::{
+    FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
+    SYSTEM_ERROR, TOPIC_NOT_EXIST,
+};
+use remoting::reply::Reply;
+use std::fmt::Display;
+use store::{FlushError, PutError};
+
+const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// A put that was refused or failed.
+pub fn put_error<R>(error: &PutError, max_message_size: i32) -> Reply<R> {
+    match error {
+        PutError::MessageTooLarge { .. }
+        | PutError::PropertiesTooLarge { .. }
+        | PutError::TopicTooLong { .. }
+        | PutError::Illegal { .. } => Reply::error(
+            MESSAGE_ILLEGAL,
+            format!(
+                "the message is illegal, maybe msg body or properties length not matched. msg body length limit \
+                 {max_message_size}B, msg properties length limit 32KB. ({error})"
+            ),
+        ),
+        PutError::NoFile { .. } => {
+            Reply::error(SYSTEM_ERROR, format!("create mapped file failed, server is busy or broken. ({error})"))
+        }
+        _ => Reply::error(SERVICE_NOT_AVAILABLE, format!("service not available now. {error}")),
+    }
+}
+
+/// The code of a message that is stored and not confirmed on disk in time, and the reason.
+pub fn flush_error(error: &FlushError) -> (i32, String) {
+    match error {
+        FlushError::Timeout { .. } => (FLUSH_DISK_TIMEOUT, error.to_string()),
+        _ => (SERVICE_NOT_AVAILABLE, format!("service not available now. {error}")),
+    }
+}
+
+/// A topic that nobody made.
+pub fn topic_not_exist<R>(topic: &str, reason: &str) -> Reply<R> {
+    Reply::error(TOPIC_NOT_EXIST, format!("topic[{topic}] not exist, apply first please! {reason}{SEE_FAQ}"))
+}
+
+/// A group that nobody made.
+pub fn group_not_exist<R>(group: &str) -> Reply<R> {
+    let remark = format!(
+        "subscription group not exist, {group} (autoCreateSubscriptionGroup=false, or an illegal name){SEE_FAQ}"
+    );
+    Reply::error(SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+/// A group that does not subscribe what it pulls.
+pub fn subscription_not_exist(what: &str) -> String {
+    format!("the consumer's {what} not exist{SEE_FAQ}")
+}
+
+/// Something that must not be done.
+pub fn forbidden<R>(remark: impl Display) -> Reply<R> {
+    Reply::error(NO_PERMISSION, remark.to_string())
+}
+
+/// A body that cannot be read.
+pub fn bad_body<R>(error: impl Display) -> Reply<R> {
+    Reply::error(SYSTEM_ERROR, format!("the body cannot be read: {error}"))
+}
+
+/// A file that cannot be written: the change stands in memory only.
+pub fn not_persisted<R>(error: impl Display) -> Reply<R> {
+    Reply::error(SYSTEM_ERROR, format!("changed in memory, but the file could not be written: {error}"))
+}

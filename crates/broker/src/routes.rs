@@ -1,0 +1,221 @@
+//! The single table of what this broker answers.
+
+use crate::parts::Parts;
+use crate::processor::admin::client::ClientAdmin;
+use crate::processor::admin::config::ConfigAdmin;
+use crate::processor::admin::group::GroupAdmin;
+use crate::processor::admin::offset::OffsetAdmin;
+use crate::processor::admin::runtime::RuntimeAdmin;
+use crate::processor::admin::stats::StatsAdmin;
+use crate::processor::admin::topic::TopicAdmin;
+use crate::processor::client_manage::ClientManageProcessor;
+use crate::processor::consumer_manage::ConsumerManageProcessor;
+use crate::processor::consumer_send_msg_back::ConsumerSendMsgBackProcessor;
+use crate::processor::lock_batch_mq::LockBatchMqProcessor;
+use crate::processor::pull_message::{PullMessageProcessor, PullParts};
+use crate::processor::query_message::QueryMessageProcessor;
+use crate::processor::send_message::SendMessageProcessor;
+use protocol::operation::*;
+use remoting::routes::{Lane, Routes};
+use std::sync::Arc;
+
+const ADMIN_THREADS: usize = 4;
+const QUERY_THREADS: usize = 4;
+
+/// Handlers of the main port and of the VIP port, and the one that keeps the tables of clients.
+pub struct BrokerRoutes {
+    /// For listenPort.
+    pub main: Arc<Routes>,
+    /// For listenPort - 2: everything but pulls. Source: BrokerController.registerProcessor.
+    pub vip: Arc<Routes>,
+    /// Is told of closed connections.
+    pub clients: Arc<ClientManageProcessor>,
+}
+
+impl BrokerRoutes {
+    /// The tables over these parts.
+    pub fn new(p: &Parts) -> BrokerRoutes {
+        let clients = Arc::new(ClientManageProcessor {
+            consumers: p.consumers.clone(),
+            producers: p.producers.clone(),
+            groups: p.groups.clone(),
+            topics: p.topics.clone(),
+            config: p.config.clone(),
+        });
+        let pull = Arc::new(PullMessageProcessor::new(PullParts {
+            store: p.store.clone(),
+            topics: p.topics.clone(),
+            groups: p.groups.clone(),
+            consumers: p.consumers.clone(),
+            offsets: p.offsets.clone(),
+            hold: p.hold.clone(),
+            stats: p.stats.clone(),
+            config: p.config.clone(),
+        }));
+        let queue = |capacity: i32| usize::try_from(capacity).unwrap_or(1);
+        let broker = &p.config.get().broker;
+        let lanes = Lanes {
+            admin: Lane::pool("admin", ADMIN_THREADS, queue(broker.admin_broker_thread_pool_queue_capacity)),
+            query: Lane::pool("query", QUERY_THREADS, queue(broker.query_thread_pool_queue_capacity)),
+        };
+        let vip = common(p, &clients, &lanes);
+        let main = common(p, &clients, &lanes)
+            .on::<PullMessage>(Lane::Connection, pull.clone())
+            .on::<LitePullMessage>(Lane::Connection, pull);
+        BrokerRoutes { main: Arc::new(main), vip: Arc::new(vip), clients }
+    }
+}
+
+struct Lanes {
+    admin: Lane,
+    query: Lane,
+}
+
+fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Routes {
+    let send = Arc::new(SendMessageProcessor {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        locks: p.locks.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        levels: p.levels.clone(),
+        store_host: p.store_host,
+        ids: p.ids.clone(),
+    });
+    let send_back = Arc::new(ConsumerSendMsgBackProcessor {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        levels: p.levels.clone(),
+        store_host: p.store_host,
+        ids: p.ids.clone(),
+    });
+    let consumer = Arc::new(ConsumerManageProcessor {
+        consumers: p.consumers.clone(),
+        offsets: p.offsets.clone(),
+        groups: p.groups.clone(),
+        topics: p.topics.clone(),
+        store: p.store.clone(),
+        config: p.config.clone(),
+    });
+    let lock = Arc::new(LockBatchMqProcessor { locks: p.locks.clone() });
+    let query = Arc::new(QueryMessageProcessor { store: p.store.clone(), consumers: p.consumers.clone() });
+    let routes = Routes::new()
+        .on::<SendMessage>(Lane::Connection, send.clone())
+        .on::<SendMessageV2>(Lane::Connection, send.clone())
+        .on::<SendBatchMessage>(Lane::Connection, send)
+        .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
+        .on::<HeartBeat>(Lane::Connection, clients.clone())
+        .on::<UnregisterClient>(Lane::Connection, clients.clone())
+        .on::<CheckClientConfig>(Lane::Connection, clients.clone())
+        .on::<GetConsumerListByGroup>(Lane::Connection, consumer.clone())
+        .on::<UpdateConsumerOffset>(Lane::Connection, consumer.clone())
+        .on::<QueryConsumerOffset>(Lane::Connection, consumer)
+        .on::<LockBatchMq>(Lane::Connection, lock.clone())
+        .on::<UnlockBatchMq>(Lane::Connection, lock)
+        .on::<QueryMessage>(lanes.query.clone(), query.clone())
+        .on::<ViewMessageById>(lanes.query.clone(), query.clone())
+        .on::<QueryConsumeQueue>(lanes.query.clone(), query);
+    admin(p, routes, &lanes.admin)
+}
+
+fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
+    let topic = Arc::new(TopicAdmin {
+        topics: p.topics.clone(),
+        offsets: p.offsets.clone(),
+        store: p.store.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+    });
+    let group = Arc::new(GroupAdmin {
+        groups: p.groups.clone(),
+        offsets: p.offsets.clone(),
+        consumers: p.consumers.clone(),
+        config: p.config.clone(),
+    });
+    let offset = Arc::new(OffsetAdmin {
+        store: p.store.clone(),
+        offsets: p.offsets.clone(),
+        schedule: p.schedule.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        consumers: p.consumers.clone(),
+        config: p.config.clone(),
+    });
+    let routes = routes
+        .on::<UpdateAndCreateTopic>(lane.clone(), topic.clone())
+        .on::<UpdateAndCreateTopicList>(lane.clone(), topic.clone())
+        .on::<DeleteTopicInBroker>(lane.clone(), topic.clone())
+        .on::<GetTopicConfig>(lane.clone(), topic.clone())
+        .on::<GetAllTopicConfig>(lane.clone(), topic.clone())
+        .on::<GetTopicStatsInfo>(lane.clone(), topic.clone())
+        .on::<GetSystemTopicListFromBroker>(lane.clone(), topic.clone())
+        .on::<CleanUnusedTopic>(lane.clone(), topic)
+        .on::<UpdateAndCreateSubscriptionGroup>(lane.clone(), group.clone())
+        .on::<UpdateAndCreateSubscriptionGroupList>(lane.clone(), group.clone())
+        .on::<GetSubscriptionGroupConfig>(lane.clone(), group.clone())
+        .on::<GetAllSubscriptionGroupConfig>(lane.clone(), group.clone())
+        .on::<DeleteSubscriptionGroup>(lane.clone(), group.clone())
+        .on::<UpdateAndGetGroupForbidden>(lane.clone(), group.clone())
+        .on::<QueryTopicConsumeByWho>(lane.clone(), group.clone())
+        .on::<QueryTopicsByConsumer>(lane.clone(), group.clone())
+        .on::<QuerySubscriptionByConsumer>(lane.clone(), group)
+        .on::<GetMaxOffset>(Lane::Connection, offset.clone())
+        .on::<GetMinOffset>(Lane::Connection, offset.clone())
+        .on::<SearchOffsetByTimestamp>(lane.clone(), offset.clone())
+        .on::<GetEarliestMsgStoretime>(lane.clone(), offset.clone())
+        .on::<GetAllConsumerOffset>(lane.clone(), offset.clone())
+        .on::<GetAllDelayOffset>(lane.clone(), offset.clone())
+        .on::<InvokeBrokerToResetOffset>(lane.clone(), offset.clone())
+        .on::<CloneGroupOffset>(lane.clone(), offset.clone())
+        .on::<QueryCorrectionOffset>(lane.clone(), offset.clone())
+        .on::<QueryConsumeTimeSpan>(lane.clone(), offset);
+    operation(p, routes, lane)
+}
+
+fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
+    let stats = Arc::new(StatsAdmin {
+        store: p.store.clone(),
+        offsets: p.offsets.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        consumers: p.consumers.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+    });
+    let runtime = Arc::new(RuntimeAdmin {
+        store: p.store.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        schedule: p.schedule.clone(),
+        levels: p.levels.clone(),
+        hold: p.hold.clone(),
+        budget: p.budget.clone(),
+        boot_ms: p.boot_ms,
+    });
+    let config =
+        Arc::new(ConfigAdmin { config: p.config.clone(), store: p.store.clone(), changed: p.announce.clone() });
+    let client = Arc::new(ClientAdmin {
+        consumers: p.consumers.clone(),
+        producers: p.producers.clone(),
+        store: p.store.clone(),
+        config: p.config.clone(),
+    });
+    routes
+        .on::<GetConsumeStats>(lane.clone(), stats.clone())
+        .on::<GetBrokerConsumeStats>(lane.clone(), stats.clone())
+        .on::<ViewBrokerStatsData>(lane.clone(), stats)
+        .on::<GetBrokerRuntimeInfo>(lane.clone(), runtime)
+        .on::<GetBrokerConfig>(lane.clone(), config.clone())
+        .on::<UpdateBrokerConfig>(lane.clone(), config.clone())
+        .on::<CleanExpiredConsumeQueue>(lane.clone(), config.clone())
+        .on::<DeleteExpiredCommitLog>(lane.clone(), config)
+        .on::<GetConsumerConnectionList>(lane.clone(), client.clone())
+        .on::<GetProducerConnectionList>(lane.clone(), client.clone())
+        .on::<GetAllProducerInfo>(lane.clone(), client.clone())
+        .on::<GetConsumerRunningInfo>(lane.clone(), client.clone())
+        .on::<ConsumeMessageDirectly>(lane.clone(), client)
+}

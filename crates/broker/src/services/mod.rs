@@ -1,0 +1,68 @@
+//! What runs by itself: each service is one task that ends when the broker stops.
+
+mod delivery;
+mod housekeeping;
+mod persistence;
+mod registration;
+
+use crate::parts::Parts;
+use crate::processor::client_manage::ClientManageProcessor;
+use remoting::client::Client;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const FIRST_REGISTRATION: Duration = Duration::from_secs(5);
+
+/// The tasks of a broker.
+pub struct Services {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    registrar: Arc<registration::Registrar>,
+    persistence: Arc<persistence::Persistence>,
+}
+
+impl Services {
+    /// Starts everything that needs no nameserver and no client, then registration.
+    pub fn start(parts: &Parts, clients: &Arc<ClientManageProcessor>, client: Arc<Client>) -> Services {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let registrar = Arc::new(registration::Registrar::new(parts, client));
+        let persistence = Arc::new(persistence::Persistence::new(parts));
+        let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                tokio::select! { () = future => {}, () = stop.cancelled() => {} }
+            });
+        };
+        let hold = parts.hold.clone();
+        run(Box::pin(async move { hold.run(remoting::clock::now_ms).await }));
+        let housekeeping = housekeeping::Housekeeping::new(parts, clients.clone());
+        run(Box::pin(async move { housekeeping.run().await }));
+        let persisting = persistence.clone();
+        run(Box::pin(async move { persisting.run().await }));
+        for level in 1..=parts.levels.max_level() {
+            let delivery = delivery::Delivery::new(parts, level);
+            run(Box::pin(async move { delivery.run().await }));
+        }
+        for namesrv in parts.config.get().namesrv_list() {
+            let registrar = registrar.clone();
+            run(Box::pin(async move { registrar.keep_registered(&namesrv).await }));
+        }
+        Services { stop, tasks, registrar, persistence }
+    }
+
+    /// Waits until every nameserver was tried once, so that whoever reads the boot line finds a route.
+    pub async fn first_registration(&self) {
+        self.registrar.first_attempts(FIRST_REGISTRATION).await;
+    }
+
+    /// Leaves the nameservers, stops the tasks, writes the metadata.
+    pub async fn shutdown(&self) {
+        self.registrar.unregister_all().await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.persistence.write_all().await;
+    }
+}

@@ -1,0 +1,98 @@
+//! Writes metadata: topics and groups soon after they changed, offsets periodically.
+
+use crate::config_manager::BrokerConfigManager;
+use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::parts::Parts;
+use crate::schedule::ScheduleOffsets;
+use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::topic_config_manager::TopicConfigManager;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Several topics made in a row are written together.
+const GATHER: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    offsets: u64,
+    schedule: u64,
+}
+
+/// Persists.
+pub(super) struct Persistence {
+    config: Arc<BrokerConfigManager>,
+    topics: Arc<TopicConfigManager>,
+    groups: Arc<SubscriptionGroupManager>,
+    offsets: Arc<ConsumerOffsetManager>,
+    schedule: Arc<ScheduleOffsets>,
+    written: Mutex<Written>,
+}
+
+impl Persistence {
+    pub(super) fn new(parts: &Parts) -> Persistence {
+        Persistence {
+            config: parts.config.clone(),
+            topics: parts.topics.clone(),
+            groups: parts.groups.clone(),
+            offsets: parts.offsets.clone(),
+            schedule: parts.schedule.clone(),
+            written: Mutex::default(),
+        }
+    }
+
+    pub(super) async fn run(self: Arc<Persistence>) {
+        let (mut topics, mut groups) = (self.topics.watch(), self.groups.watch());
+        self.clone()
+            .blocking(|this| {
+                this.topics.persist();
+                this.groups.persist();
+            })
+            .await;
+        loop {
+            let period = self.config.get().broker.flush_consumer_offset_interval;
+            let period = Duration::from_millis(u64::try_from(period).unwrap_or(5000));
+            tokio::select! {
+                _ = topics.changed() => {
+                    tokio::time::sleep(GATHER).await;
+                    topics.mark_unchanged();
+                    self.clone().blocking(|this| this.topics.persist()).await;
+                }
+                _ = groups.changed() => {
+                    tokio::time::sleep(GATHER).await;
+                    groups.mark_unchanged();
+                    self.clone().blocking(|this| this.groups.persist()).await;
+                }
+                () = tokio::time::sleep(period) => self.clone().blocking(|this| this.write_offsets()).await,
+            }
+        }
+    }
+
+    /// Writes everything, at the end.
+    pub(super) async fn write_all(self: &Arc<Persistence>) {
+        self.clone()
+            .blocking(|this| {
+                this.topics.persist();
+                this.groups.persist();
+                this.write_offsets();
+            })
+            .await;
+    }
+
+    fn write_offsets(&self) {
+        let now = Written { offsets: self.offsets.changes(), schedule: self.schedule.changes() };
+        let before = std::mem::replace(&mut *self.written.lock(), now);
+        if now.offsets != before.offsets {
+            self.offsets.persist();
+        }
+        if now.schedule != before.schedule {
+            self.schedule.persist();
+        }
+    }
+
+    async fn blocking(self: Arc<Persistence>, work: impl FnOnce(&Persistence) + Send + 'static) {
+        if tokio::task::spawn_blocking(move || work(&self)).await.is_err() {
+            tracing::error!("writing metadata failed inside the broker");
+        }
+    }
+}

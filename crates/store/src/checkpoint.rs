@@ -1,0 +1,188 @@
+//! The file `checkpoint`: Java's six longs, and behind them, where Java does not look, from where a restart has to read
+//! the log.
+//!
+//! | position | field |
+//! |---|---|
+//! | 2048 | "FERROCKT" |
+//! | 2056 | durable: log, consume queues and index before this offset are on the disk |
+//! | 2064 | dispatched: everything before it is dispatched, good for as long as the machine has not been restarted |
+//! | 2072 | hash of the boot id of the machine |
+//! | 2080 | end of the log at a clean stop, else -1 |
+//! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+use codec::checkpoint::{Checkpoint, FILE_LEN};
+use parking_lot::Mutex;
+
+use crate::core::Core;
+use crate::mmap::MappedCells;
+
+const MAGIC: i64 = i64::from_be_bytes(*b"FERROCKT");
+const MAGIC_POSITION: u64 = 2048;
+const DURABLE_POSITION: u64 = 2056;
+const DISPATCHED_POSITION: u64 = 2064;
+const BOOT_POSITION: u64 = 2072;
+const CLEAN_END_POSITION: u64 = 2080;
+const CRC_POSITION: u64 = 2088;
+
+/// What the checkpoint said when the store was opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// Java's part.
+    pub(crate) java: Checkpoint,
+    /// Our part, when nobody else has used the store since.
+    pub(crate) own: Option<Own>,
+}
+
+/// Our part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own {
+    pub(crate) durable: u64,
+    pub(crate) dispatched: u64,
+    /// The machine has not been restarted: what was written is there, flushed or not.
+    pub(crate) same_boot: bool,
+    pub(crate) clean_end: Option<u64>,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct StoreCheckpoint {
+    file: File,
+    cells: MappedCells,
+    values: Mutex<Values>,
+}
+
+#[derive(Debug)]
+struct Values {
+    java: Checkpoint,
+    durable: i64,
+    clean_end: i64,
+}
+
+impl StoreCheckpoint {
+    /// Opens or makes the file.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn open(core: &Core) -> io::Result<(StoreCheckpoint, Found)> {
+        let path = path(core);
+        let old = core.fs.read_file(&path)?.unwrap_or_default();
+        let file = core.fs.create(&path, FILE_LEN as u64)?;
+        // Real blocks, so that writing through the map cannot fail.
+        core.fs.allocate(&file, 0, FILE_LEN as u64)?;
+        let cells = MappedCells::map(&file, FILE_LEN as u64)?;
+        let java = Checkpoint::parse(&old).unwrap_or_default();
+        let found = Found { java, own: own(core, &cells, &java) };
+        let values = Mutex::new(Values { java, durable: cells.load_i64(DURABLE_POSITION), clean_end: -1 });
+        Ok((StoreCheckpoint { file, cells, values }, found))
+    }
+
+    /// The store is in use from here on; what was found about a clean end no longer holds.
+    pub(crate) fn begin(&self, core: &Core, durable: u64, dispatched: u64) {
+        self.cells.store_i64(MAGIC_POSITION, MAGIC);
+        self.cells.store_i64(BOOT_POSITION, boot_hash(core));
+        self.set_dispatched(dispatched);
+        self.change(|values| {
+            values.durable = as_i64(durable);
+            values.clean_end = -1;
+        });
+    }
+
+    /// Everything before `offset` is in consume queues and index, flushed or not.
+    pub(crate) fn set_dispatched(&self, offset: u64) {
+        self.cells.store_i64(DISPATCHED_POSITION, as_i64(offset));
+    }
+
+    /// The log was flushed when its newest record had this store time.
+    pub(crate) fn set_physic_msg_timestamp(&self, store_timestamp: i64) {
+        self.change(|values| values.java.physic_msg_timestamp = store_timestamp);
+    }
+
+    /// An index file with this end time is full and flushed.
+    pub(crate) fn set_index_msg_timestamp(&self, end_timestamp: i64) {
+        self.change(|values| values.java.index_msg_timestamp = end_timestamp);
+    }
+
+    /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
+    /// at `last_record`.
+    pub(crate) fn set_durable(&self, durable: u64, store_timestamp: i64, last_record: Option<u64>) {
+        self.change(|values| {
+            values.durable = as_i64(durable);
+            if store_timestamp > 0 {
+                values.java.logics_msg_timestamp = store_timestamp;
+            }
+            if let Some(last_record) = last_record {
+                values.java.logics_physical_offset = as_i64(last_record);
+            }
+            values.java.confirm_phy_offset = as_i64(last_record.unwrap_or(durable));
+        });
+    }
+
+    /// The store is stopped cleanly, with the log ending at `end`.
+    pub(crate) fn set_clean_end(&self, end: u64) {
+        self.change(|values| values.clean_end = as_i64(end));
+    }
+
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn flush(&self, core: &Core) -> io::Result<()> {
+        core.fs.sync_data(&self.file)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Values)) {
+        let mut values = self.values.lock();
+        change(&mut values);
+        let fields = [
+            values.java.physic_msg_timestamp,
+            values.java.logics_msg_timestamp,
+            values.java.index_msg_timestamp,
+            values.java.master_flushed_offset,
+            values.java.confirm_phy_offset,
+            values.java.logics_physical_offset,
+        ];
+        for (position, field) in (0..).step_by(8).zip(fields) {
+            self.cells.store_i64(position, field);
+        }
+        self.cells.store_i64(DURABLE_POSITION, values.durable);
+        self.cells.store_i64(CLEAN_END_POSITION, values.clean_end);
+        self.cells.store_u32(CRC_POSITION, crc(&values.java, values.durable, values.clean_end));
+    }
+}
+
+fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
+    let durable = cells.load_i64(DURABLE_POSITION);
+    let clean_end = cells.load_i64(CLEAN_END_POSITION);
+    if cells.load_i64(MAGIC_POSITION) != MAGIC || cells.load_u32(CRC_POSITION) != crc(java, durable, clean_end) {
+        return None;
+    }
+    Some(Own {
+        durable: u64::try_from(durable).ok()?,
+        dispatched: u64::try_from(cells.load_i64(DISPATCHED_POSITION)).ok()?,
+        same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
+        clean_end: u64::try_from(clean_end).ok(),
+    })
+}
+
+fn crc(java: &Checkpoint, durable: i64, clean_end: i64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&java.encode());
+    hasher.update(&durable.to_be_bytes());
+    hasher.update(&clean_end.to_be_bytes());
+    hasher.finalize()
+}
+
+/// Differs between two starts of the machine; 0, which never compares equal in practice, when the system does not tell.
+fn boot_hash(core: &Core) -> i64 {
+    let boot_id = core.fs.read_file("/proc/sys/kernel/random/boot_id".as_ref()).ok().flatten();
+    boot_id.map_or_else(|| core.clock.now_ms(), |id| i64::from(crc32fast::hash(&id)) + 1)
+}
+
+fn path(core: &Core) -> PathBuf {
+    core.config.store_path_root_dir.join("checkpoint")
+}
+
+fn as_i64(offset: u64) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,410 @@
+//! One consume queue: which record is the n-th message of a topic's queue.
+//!
+//! Files `consumequeue/TOPIC/QUEUEID/<first byte, 20 digits>` of fixed length, units of 20 bytes
+//! ([`codec::consume_queue`]), never mapped: units are written and read by position, so a full disk is an error and an
+//! idle queue costs nothing but its [`Queue`]. What a queue holds is found out on first use.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use codec::consume_queue::{UNIT_LEN, Unit, units};
+use parking_lot::Mutex;
+
+use crate::mapped_file_queue::{file_name, file_offset};
+use crate::queue_files::QueueFiles;
+
+/// No file.
+const NONE: i64 = -1;
+
+/// State of one queue. The holder of the append mutex owns `next_offset`, the dispatcher all the rest; readers go by
+/// `max_offset`.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) topic: Arc<str>,
+    pub(crate) queue_id: i32,
+    next_offset: AtomicI64,
+    max_offset: AtomicI64,
+    min_offset: AtomicI64,
+    /// First unit of the first file, or [`NONE`].
+    first_base: AtomicI64,
+    /// First unit of the file that is on the list of files to be flushed, or [`NONE`].
+    pub(crate) dirty_base: AtomicI64,
+    loaded: AtomicBool,
+    deleted: AtomicBool,
+    load: Mutex<()>,
+    hot: ArcSwapOption<QueueFile>,
+}
+
+/// An open file of a queue.
+#[derive(Debug)]
+pub(crate) struct QueueFile {
+    /// Its first unit.
+    pub(crate) base: i64,
+    pub(crate) file: File,
+}
+
+impl Queue {
+    pub(crate) fn new(topic: Arc<str>, queue_id: i32) -> Queue {
+        Queue {
+            topic,
+            queue_id,
+            next_offset: AtomicI64::new(0),
+            max_offset: AtomicI64::new(0),
+            min_offset: AtomicI64::new(0),
+            first_base: AtomicI64::new(NONE),
+            dirty_base: AtomicI64::new(NONE),
+            loaded: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            load: Mutex::new(()),
+            hot: ArcSwapOption::empty(),
+        }
+    }
+
+    /// One behind the last unit that may be read.
+    pub(crate) fn max_offset(&self) -> i64 {
+        self.max_offset.load(Ordering::Acquire)
+    }
+
+    /// First unit whose record is left.
+    pub(crate) fn min_offset(&self) -> i64 {
+        self.min_offset.load(Ordering::Acquire).min(self.max_offset())
+    }
+
+    /// For the holder of the append mutex: what the next message gets.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next_offset.load(Ordering::Relaxed)
+    }
+
+    /// For the holder of the append mutex.
+    pub(crate) fn set_next_offset(&self, queue_offset: i64) {
+        self.next_offset.store(queue_offset, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::Acquire)
+    }
+
+    /// The queue is out of the table; who still holds it must look it up again.
+    pub(crate) fn set_deleted(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Closes the open file, if any.
+    pub(crate) fn close(&self) {
+        self.hot.store(None);
+    }
+
+    /// Finds out what the files hold: cuts units of records at or behind `files.log_end()`, sets min, max and next
+    /// offset. Does nothing when that has been done.
+    /// # Errors
+    /// What the system said, or [`io::ErrorKind::InvalidData`] for files that cannot be of this queue.
+    pub(crate) fn load(self: &Arc<Self>, files: &QueueFiles) -> io::Result<()> {
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let _once = self.load.lock();
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let bases = self.list(files)?;
+        if let (Some(first), Some(last)) = (bases.first(), bases.last()) {
+            self.first_base.store(*first, Ordering::Release);
+            let file = self.open_file(files, *last)?;
+            let end = last + partition(files.units_per_file(), |at| Ok(read_unit(files, &file, at)?.is_written()))?;
+            self.max_offset.store(end, Ordering::Release);
+            self.cut(files, &bases, files.log_end())?;
+            self.correct_min_offset(files, files.log_min())?;
+        }
+        self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+        self.loaded.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// First units of all files, ascending. A last file without length, as a kill can leave it, is removed.
+    fn list(&self, files: &QueueFiles) -> io::Result<Vec<i64>> {
+        let dir = files.queue_dir(self);
+        let mut bases = Vec::new();
+        for item in files.fs().list(&dir)? {
+            let Some(position) = file_offset(&item.name).filter(|_| !item.is_dir) else { continue };
+            if position % files.file_bytes() != 0 {
+                return Err(invalid(format!(
+                    "{}: starts at no multiple of {} bytes; set mappedFileSizeConsumeQueue to what this store was made with",
+                    dir.join(&item.name).display(),
+                    files.file_bytes()
+                )));
+            }
+            bases.push(files.base_of(position));
+        }
+        bases.sort_unstable();
+        if let Some(last) = bases.last().copied() {
+            let path = files.file_path(self, last);
+            let len = files.fs().len(&files.fs().open(&path)?)?;
+            if len == 0 {
+                files.fs().remove_file(&path)?;
+                bases.pop();
+            } else if len != files.file_bytes() {
+                return Err(invalid(format!(
+                    "{}: {len} bytes, but mappedFileSizeConsumeQueue is {}; set it to what this store was made with",
+                    path.display(),
+                    files.file_bytes()
+                )));
+            }
+        }
+        Ok(bases)
+    }
+
+    /// Takes away the units of records at or behind `log_end`, on the disk too.
+    fn cut(self: &Arc<Self>, files: &QueueFiles, bases: &[i64], log_end: u64) -> io::Result<()> {
+        let end = i64::try_from(log_end).unwrap_or(i64::MAX);
+        for base in bases.iter().rev() {
+            let file = self.open_file(files, *base)?;
+            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
+            let keep = partition(used, |at| Ok(read_unit(files, &file, at)?.physical_offset < end))?;
+            if keep < used {
+                files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
+                self.max_offset.store(base + keep, Ordering::Release);
+            }
+            if keep > 0 {
+                return Ok(());
+            }
+            if bases.first() != Some(base) {
+                self.close();
+                files.fs().remove_file(&files.file_path(self, *base))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the units from `queue_offset` on vanish; for recovery.
+    pub(crate) fn rewind(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
+        let bases = self.list(files)?;
+        for base in bases.iter().rev() {
+            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
+            let keep = (queue_offset - base).clamp(0, used);
+            let file = self.open_file(files, *base)?;
+            files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
+            self.max_offset.store(base + keep, Ordering::Release);
+            if keep > 0 {
+                break;
+            }
+        }
+        self.min_offset.fetch_min(queue_offset, Ordering::AcqRel);
+        self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Moves the min offset to the first unit whose record lies at or behind `log_min`.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn correct_min_offset(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<()> {
+        let first_base = self.first_base.load(Ordering::Acquire);
+        let max = self.max_offset();
+        if first_base == NONE || max == 0 {
+            return Ok(());
+        }
+        let log_min = i64::try_from(log_min).unwrap_or(i64::MAX);
+        let gone = |unit: Unit| unit.is_blank() || unit.physical_offset < log_min;
+        let mut from = self.min_offset().max(first_base);
+        while from < max {
+            let base = files.base_at(from);
+            let end = max.min(base + files.units_per_file());
+            let Some(file) = self.file_if_any(files, base)? else {
+                from = end;
+                continue;
+            };
+            if gone(read_unit(files, &file, end - 1 - base)?) {
+                from = end;
+                continue;
+            }
+            let start = from - base;
+            let skip = partition(end - from, |at| Ok(gone(read_unit(files, &file, start + at)?)))?;
+            from += skip;
+            break;
+        }
+        self.min_offset.store(from, Ordering::Release);
+        Ok(())
+    }
+
+    /// Removes files all of whose records lie before `log_min`, never the last one. Returns how many went.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn delete_expired_files(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<usize> {
+        self.correct_min_offset(files, log_min)?;
+        let mut deleted = 0;
+        let first_base = self.first_base.load(Ordering::Acquire);
+        let mut base = first_base;
+        while base != NONE && base + files.units_per_file() <= self.min_offset() {
+            if base + files.units_per_file() >= self.max_offset() {
+                break;
+            }
+            files.fs().remove_file(&files.file_path(self, base))?;
+            base += files.units_per_file();
+            self.first_base.store(base, Ordering::Release);
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
+    /// The physical offset behind the last record of the queue; `None` when it has none.
+    pub(crate) fn last_physical_end(self: &Arc<Self>, files: &QueueFiles) -> io::Result<Option<u64>> {
+        let max = self.max_offset();
+        if max == 0 {
+            return Ok(None);
+        }
+        let unit = self.units(files, max - 1, 1)?.first().copied();
+        Ok(unit
+            .filter(|unit| unit.is_written() && !unit.is_blank())
+            .and_then(|unit| u64::try_from(unit.physical_offset.saturating_add(i64::from(unit.size))).ok()))
+    }
+
+    /// Up to `count` units from `queue_offset` on, of one file; none outside of what the queue holds.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn units(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, count: i64) -> io::Result<Vec<Unit>> {
+        let max = self.max_offset();
+        let base = files.base_at(queue_offset);
+        let end = max.min(base + files.units_per_file()).min(queue_offset.saturating_add(count));
+        if queue_offset < 0 || end <= queue_offset {
+            return Ok(Vec::new());
+        }
+        let Some(file) = self.file_if_any(files, base)? else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; usize::try_from(end - queue_offset).unwrap_or(0) * UNIT_LEN];
+        files.fs().read_exact_at(&file.file, &mut bytes, position(queue_offset - base))?;
+        Ok(units(&bytes).collect())
+    }
+
+    /// Writes whole units from `queue_offset` on and makes new files where needed; nobody sees them before
+    /// [`Queue::publish`]. For the dispatcher. Doing it again with the same units changes nothing.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn write(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, mut bytes: &[u8]) -> io::Result<()> {
+        let mut queue_offset = queue_offset;
+        while !bytes.is_empty() {
+            let base = files.base_at(queue_offset);
+            let room = usize::try_from(base + files.units_per_file() - queue_offset).unwrap_or(0) * UNIT_LEN;
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            let file = match self.file_if_any(files, base)? {
+                Some(file) => file,
+                None => self.create_file(files, base)?,
+            };
+            files.fs().write_all_at(&file.file, now, position(queue_offset - base))?;
+            files.note_dirty(self, base);
+            queue_offset += i64::try_from(now.len() / UNIT_LEN).unwrap_or(0);
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Shows everything before `queue_offset`. For the dispatcher.
+    pub(crate) fn publish(&self, queue_offset: i64) {
+        self.max_offset.fetch_max(queue_offset, Ordering::AcqRel);
+    }
+
+    /// Fills the places from the end of the queue to `queue_offset` with blank units; for recovery, when the records
+    /// that were there are gone. An empty queue begins in the file that has `queue_offset`.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn fill_blank(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
+        let max = self.max_offset();
+        let from = if max == 0 { files.base_at(queue_offset) } else { max };
+        let chunk = Unit::BLANK.encode().repeat(1024);
+        let mut at = from;
+        while at < queue_offset {
+            let count = (queue_offset - at).min(1024);
+            let len = usize::try_from(count).unwrap_or(0) * UNIT_LEN;
+            self.write(files, at, chunk.get(..len).unwrap_or_default())?;
+            at += count;
+        }
+        self.publish(queue_offset);
+        if max == 0 {
+            self.min_offset.store(queue_offset, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn open_file(self: &Arc<Self>, files: &QueueFiles, base: i64) -> io::Result<Arc<QueueFile>> {
+        self.file_if_any(files, base)?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, files.file_path(self, base).display().to_string()))
+    }
+
+    fn file_if_any(self: &Arc<Self>, files: &QueueFiles, base: i64) -> io::Result<Option<Arc<QueueFile>>> {
+        let hot = self.hot.load();
+        if let Some(file) = hot.as_ref().filter(|file| file.base == base) {
+            return Ok(Some(Arc::clone(file)));
+        }
+        match files.fs().open(&files.file_path(self, base)) {
+            Ok(file) => {
+                let file = Arc::new(QueueFile { base, file });
+                // Only the newest file stays open; who reads old ones opens them for the one read.
+                if hot.as_ref().is_none_or(|hot| hot.base < base) {
+                    self.hot.store(Some(Arc::clone(&file)));
+                    files.keep_open(self);
+                }
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create_file(self: &Arc<Self>, files: &QueueFiles, base: i64) -> io::Result<Arc<QueueFile>> {
+        let path = files.file_path(self, base);
+        let file = match files.fs().create(&path, files.file_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                files.fs().create_dir_all(&files.queue_dir(self))?;
+                files.fs().create(&path, files.file_bytes())?
+            }
+            other => other?,
+        };
+        files.note_created(self);
+        let file = Arc::new(QueueFile { base, file });
+        self.hot.store(Some(Arc::clone(&file)));
+        files.keep_open(self);
+        let first_base = self.first_base.load(Ordering::Acquire);
+        if first_base == NONE || self.max_offset() == 0 {
+            self.first_base.store(base, Ordering::Release);
+        }
+        Ok(file)
+    }
+}
+
+/// Name of the file with `base` as its first unit.
+pub(crate) fn queue_file_name(base: i64) -> String {
+    file_name(position(base))
+}
+
+/// Byte position of unit `index` of a file.
+fn position(index: i64) -> u64 {
+    u64::try_from(index).unwrap_or(0) * UNIT_LEN as u64
+}
+
+fn read_unit(files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<Unit> {
+    let mut bytes = [0; UNIT_LEN];
+    files.fs().read_exact_at(&file.file, &mut bytes, position(index))?;
+    Unit::parse(&bytes).map_err(|error| invalid(error.to_string()))
+}
+
+/// The first of `0..count` for which `before` is false; `before` is true up to some point and false from there on.
+fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
+    let (mut low, mut high) = (0, count.max(0));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

@@ -1,0 +1,232 @@
+//! What all parts of a store share: settings, seams, health, signals, counters.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::StoreConfig;
+use crate::error::{FlushError, PutError};
+use crate::fs::FileSystem;
+use crate::watermark::Watermark;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: StoreConfig,
+    pub(crate) fs: Arc<dyn FileSystem>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) watermark: Arc<Watermark>,
+    pub(crate) counters: Counters,
+    pub(crate) dispatch: Signal,
+    pub(crate) flush: Arc<Signal>,
+    pub(crate) allocate: Signal,
+    pub(crate) checkpoint: Signal,
+    pub(crate) clean: Signal,
+    poisoned: OnceLock<Arc<str>>,
+    disk_full: RwLock<Option<PutError>>,
+    /// Something was dispatched since the last checkpoint.
+    checkpoint_due: AtomicBool,
+    /// Something was appended since the last flush.
+    flush_due: AtomicBool,
+    /// The store is being closed; each thread looks after it has been signalled.
+    stopping: AtomicBool,
+    /// Threads are to end at once, leaving everything as a kill would.
+    abandoned: AtomicBool,
+}
+
+/// Figures for [`crate::StoreStatus`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) puts: AtomicU64,
+    pub(crate) put_bytes: AtomicU64,
+    pub(crate) put_failures: AtomicU64,
+    pub(crate) gets_found: AtomicU64,
+    pub(crate) gets_missed: AtomicU64,
+    pub(crate) got_messages: AtomicU64,
+    pub(crate) got_bytes: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, value: usize) {
+        counter.fetch_add(value as u64, Ordering::Relaxed);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(config: StoreConfig, fs: Arc<dyn FileSystem>, clock: Arc<dyn Clock>) -> Core {
+        let flush = Arc::new(Signal::default());
+        Core {
+            config,
+            fs,
+            clock,
+            watermark: Arc::new(Watermark::new(Arc::clone(&flush))),
+            counters: Counters::default(),
+            dispatch: Signal::default(),
+            flush,
+            allocate: Signal::default(),
+            checkpoint: Signal::default(),
+            clean: Signal::default(),
+            poisoned: OnceLock::new(),
+            disk_full: RwLock::new(None),
+            checkpoint_due: AtomicBool::new(false),
+            flush_due: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the store read-only for good and tells everyone who waits. The first reason stays.
+    pub(crate) fn poison(&self, reason: String) {
+        let reason: Arc<str> = reason.into();
+        if self.poisoned.set(Arc::clone(&reason)).is_ok() {
+            error!(%reason, "store failed and is read-only from now on; mend the cause and restart");
+            self.watermark.fail(FlushError::Poisoned { reason });
+        }
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<&Arc<str>> {
+        self.poisoned.get()
+    }
+
+    /// Whether puts are to be accepted.
+    pub(crate) fn check_writable(&self) -> Result<(), PutError> {
+        if let Some(reason) = self.poisoned() {
+            return Err(PutError::Poisoned { reason: Arc::clone(reason) });
+        }
+        if self.stopping() {
+            return Err(PutError::Shutdown);
+        }
+        match &*self.disk_full.read() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.read().is_some()
+    }
+
+    /// Puts are refused with `error` from now on, or accepted again.
+    pub(crate) fn set_disk_full(&self, error: Option<PutError>) {
+        let mut disk_full = self.disk_full.write();
+        match (&*disk_full, &error) {
+            (None, Some(error)) => warn!(%error, "disk full, puts are refused"),
+            (Some(_), None) => info!("disk has room again, puts are accepted"),
+            _ => {}
+        }
+        *disk_full = error;
+    }
+
+    /// Wakes the checkpoint thread if it has nothing to do yet.
+    pub(crate) fn note_dispatched(&self) {
+        if !self.checkpoint_due.swap(true, Ordering::AcqRel) {
+            self.checkpoint.notify();
+        }
+    }
+
+    pub(crate) fn checkpoint_due(&self) -> bool {
+        self.checkpoint_due.load(Ordering::Acquire)
+    }
+
+    /// What is dispatched from here on makes another checkpoint due.
+    pub(crate) fn begin_checkpoint(&self) {
+        self.checkpoint_due.store(false, Ordering::Release);
+    }
+
+    /// Wakes the flush thread if it has nothing to do yet.
+    pub(crate) fn note_appended(&self) {
+        if !self.flush_due.swap(true, Ordering::AcqRel) {
+            self.flush.notify();
+        }
+    }
+
+    pub(crate) fn flush_due(&self) -> bool {
+        self.flush_due.load(Ordering::Acquire)
+    }
+
+    /// What is appended from here on makes another flush due.
+    pub(crate) fn begin_flush(&self) {
+        self.flush_due.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Returns whether this call was the first.
+    pub(crate) fn stop(&self, abandon: bool) -> bool {
+        self.abandoned.fetch_or(abandon, Ordering::AcqRel);
+        !self.stopping.swap(true, Ordering::AcqRel)
+    }
+
+    /// Runs `body` on a thread of this name; when it panics the store is poisoned.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        name: &'static str,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let core = Arc::clone(self);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                core.poison(format!("thread {name} panicked: {text}"));
+            }
+        })
+    }
+}
+
+/// Whether an error says that there is no room, which may pass, unlike any other.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Wakes one thread. A notification that comes while the thread works is kept, so it looks once more before it sleeps.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    thread: OnceLock<Thread>,
+}
+
+impl Signal {
+    /// To be called by the thread before it looks for work for the first time.
+    pub(crate) fn attach(&self) {
+        self.thread.get_or_init(thread::current);
+    }
+
+    pub(crate) fn notify(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Sleeps for `time`, whatever is notified meanwhile, unless `stop` says otherwise.
+    pub(crate) fn pause(&self, time: Duration, stop: impl Fn() -> bool) {
+        let deadline = crate::clock::instant() + time;
+        while !stop() {
+            let left = deadline.saturating_duration_since(crate::clock::instant());
+            if left.is_zero() {
+                return;
+            }
+            self.wait(Some(left));
+        }
+    }
+
+    /// Sleeps until notified, or for `timeout`; may wake without cause.
+    #[expect(clippy::unused_self, reason = "only the attached thread waits")]
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        match timeout {
+            Some(timeout) => thread::park_timeout(timeout),
+            None => thread::park(),
+        }
+    }
+}

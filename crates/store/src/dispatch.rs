@@ -1,0 +1,361 @@
+//! Thread `store-dispatch`: brings what was appended into consume queues and index, in the order of the log, and tells
+//! the listener. It alone writes queues and index. It works on the compact records that appends leave behind, a batch
+//! at a time, and reads the log again only when it fell behind by more than those can hold.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use codec::consume_queue::Unit;
+use codec::index::{key_hash, tag_hash};
+use codec::message::sys_flag;
+use codec::properties::{self, names};
+use parking_lot::Mutex;
+use tracing::{debug, warn};
+
+use crate::checkpoint::StoreCheckpoint;
+use crate::commit_log::{CommitLog, DispatchRecord};
+use crate::config::FlushDiskType;
+use crate::core::{Core, is_no_space};
+use crate::error::PutError;
+use crate::index::IndexWriter;
+use crate::message::{Arrival, MessageArrivingListener};
+use crate::mmap::MappedSlice;
+use crate::queue_table::QueueTable;
+use crate::record::{DelayLevels, Step, enters_queue, step};
+
+/// Records dispatched together at most.
+const MAX_BATCH: usize = 1024;
+/// Pause before another attempt when the disk is full.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How far dispatch has come.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatched {
+    offset: AtomicU64,
+    last_record: AtomicU64,
+}
+
+impl Dispatched {
+    pub(crate) fn set(&self, offset: u64, last_record: Option<u64>) {
+        self.offset.store(offset, Ordering::Release);
+        self.last_record.store(last_record.unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    /// Everything before it is in queues and index.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// Where the last dispatched record begins, if one was since the start.
+    pub(crate) fn last_record(&self) -> Option<u64> {
+        Some(self.last_record.load(Ordering::Acquire)).filter(|offset| *offset != u64::MAX)
+    }
+}
+
+/// What the thread owns.
+pub(crate) struct Dispatcher {
+    pub(crate) core: Arc<Core>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) queues: Arc<QueueTable>,
+    pub(crate) index: Option<IndexWriter>,
+    pub(crate) delays: Arc<DelayLevels>,
+    pub(crate) checkpoint: Arc<StoreCheckpoint>,
+    pub(crate) dispatched: Arc<Dispatched>,
+    pub(crate) listener: Arc<dyn MessageArrivingListener>,
+    /// Held while queues are written; who deletes queues takes it.
+    pub(crate) gate: Arc<Mutex<()>>,
+}
+
+impl Dispatcher {
+    /// The thread: ends when the store stops and everything that may be dispatched has been.
+    pub(crate) fn run(mut self) {
+        self.core.dispatch.attach();
+        let mut batch = Vec::new();
+        loop {
+            let stopping = self.core.stopping();
+            batch.clear();
+            let overflow = self.log.take_pending(&mut batch);
+            if batch.is_empty() && overflow.is_none() {
+                if stopping {
+                    return;
+                }
+                self.core.dispatch.wait(None);
+                continue;
+            }
+            let end = self.dispatch_all(&batch).and_then(|()| match overflow {
+                Some((from, to)) => self.reread(from, to),
+                None => Some(()),
+            });
+            if end.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Dispatches a batch as far as it is confirmed, waits for the rest. `None`: the thread is to end.
+    fn dispatch_all(&mut self, mut records: &[DispatchRecord]) -> Option<()> {
+        while let Some(first) = records.first() {
+            if self.core.abandoned() || self.core.poisoned().is_some() {
+                return None;
+            }
+            let confirmed = confirmed(&self.core, &self.log);
+            if first.end() > confirmed {
+                self.core.dispatch.wait(None);
+                continue;
+            }
+            let ready = records.partition_point(|record| record.end() <= confirmed).min(MAX_BATCH);
+            let (now, later) = records.split_at(ready);
+            self.apply_until_done(now)?;
+            records = later;
+        }
+        Some(())
+    }
+
+    /// Applies a batch; a full disk is waited for, anything else poisons the store.
+    fn apply_until_done(&mut self, records: &[DispatchRecord]) -> Option<()> {
+        let mut failed = false;
+        loop {
+            match self.apply(records) {
+                Ok(()) => break,
+                Err(error) if is_no_space(&error) && !self.core.abandoned() && !self.core.stopping() => {
+                    failed = true;
+                    let root = &self.core.config.store_path_root_dir;
+                    let usage = self.core.fs.usage(root).unwrap_or_default();
+                    self.core.set_disk_full(Some(PutError::DiskFull {
+                        used_percent: usage.percent(),
+                        limit_percent: 100,
+                        path: root.display().to_string(),
+                    }));
+                    self.core.dispatch.wait(Some(NO_SPACE_PAUSE));
+                }
+                Err(error) => {
+                    self.core.poison(format!("cannot write consume queues or index: {error}"));
+                    return None;
+                }
+            }
+        }
+        if failed {
+            self.core.set_disk_full(None);
+        }
+        for record in records {
+            self.tell(record);
+        }
+        Some(())
+    }
+
+    /// Writes queues and index for records in log order, then makes them visible. May be done again after an error.
+    fn apply(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
+        let gate = Arc::clone(&self.gate);
+        let _gate = gate.lock();
+        self.write_queues(records)?;
+        if let Err(error) = self.write_index(records) {
+            self.index.iter_mut().for_each(IndexWriter::discard);
+            return Err(error);
+        }
+        if let Some(last) = records.last() {
+            self.dispatched.last_record.store(last.physical_offset, Ordering::Release);
+            self.dispatched.offset.store(last.end(), Ordering::Release);
+            self.checkpoint.set_dispatched(last.end());
+            self.core.note_dispatched();
+        }
+        Ok(())
+    }
+
+    /// One write per queue, however the queues alternate in the log.
+    fn write_queues(&self, records: &[DispatchRecord]) -> io::Result<()> {
+        let mut order: Vec<&DispatchRecord> = records.iter().filter(|record| record.queue_offset.is_some()).collect();
+        order.sort_by_key(|record| Arc::as_ptr(&record.queue).addr());
+        let files = self.queues.files();
+        let mut units = Vec::new();
+        for group in order.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+            let (Some(begin), Some(end)) = (first.queue_offset, last.queue_offset) else { continue };
+            if first.queue.is_deleted() {
+                continue;
+            }
+            units.clear();
+            for record in group {
+                units.extend_from_slice(&unit(record).encode());
+            }
+            first.queue.write(files, begin, &units)?;
+            first.queue.publish(end + 1);
+        }
+        Ok(())
+    }
+
+    fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        for record in records {
+            let properties = properties_of(&self.log, record);
+            let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
+            if let Some(end) = put_keys(&self.core, index, record, &properties)? {
+                self.checkpoint.set_index_msg_timestamp(end);
+            }
+        }
+        index.commit(&self.core)
+    }
+
+    fn tell(&self, record: &DispatchRecord) {
+        let Some(queue_offset) = record.queue_offset.filter(|_| !record.queue.is_deleted()) else { return };
+        let properties = properties_of(&self.log, record);
+        let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
+        self.listener.arriving(&Arrival {
+            topic: &record.queue.topic,
+            queue_id: record.queue.queue_id,
+            queue_offset,
+            tags_code: record.tags_code,
+            store_timestamp: record.store_timestamp,
+            properties: &properties,
+            physical_offset: record.physical_offset,
+        });
+    }
+
+    /// Dispatches the records of the log from one offset to another.
+    fn reread(&mut self, from: u64, to: u64) -> Option<()> {
+        debug!(from, to, "dispatch fell behind and reads the log");
+        let mut offset = from;
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        while offset < to {
+            batch.clear();
+            while offset < to && batch.len() < MAX_BATCH {
+                let Some(file) = self.log.files().find(offset) else {
+                    self.core.poison(format!("the commit log has no file with offset {offset}"));
+                    return None;
+                };
+                match step(&file, offset - file.first_offset(), false) {
+                    Step::Record(record) => {
+                        batch.push(match self.record_of(&record) {
+                            Ok(record) => record,
+                            Err(error) => {
+                                self.core.poison(format!("cannot open a consume queue: {error}"));
+                                return None;
+                            }
+                        });
+                        offset += record.total_size as u64;
+                    }
+                    Step::Roll => offset = file.end_offset(),
+                    Step::End(reason) => {
+                        self.core.poison(format!("{} at {offset}: {reason}", file.path().display()));
+                        return None;
+                    }
+                }
+            }
+            self.dispatch_all(&batch)?;
+        }
+        Some(())
+    }
+
+    /// What dispatch must know of a record of the log.
+    pub(crate) fn record_of(&self, record: &codec::message::MessageRecord<'_>) -> io::Result<DispatchRecord> {
+        Ok(DispatchRecord {
+            queue: self.queues.get(&record.topic_str(), record.queue_id)?,
+            physical_offset: u64::try_from(record.physical_offset).unwrap_or(0),
+            len: u32::try_from(record.total_size).unwrap_or(u32::MAX),
+            properties_len: u32::try_from(record.properties.len()).unwrap_or(0),
+            queue_offset: enters_queue(record.sys_flag).then_some(record.queue_offset),
+            tags_code: self.delays.tags_code_of(record),
+            store_timestamp: record.store_timestamp,
+            sys_flag: record.sys_flag,
+        })
+    }
+
+    /// Dispatches a record during recovery, when it may have been before. `may_begin`: the log is read from its start,
+    /// so a queue whose units are missing before this one has lost them for good. Returns whether units are missing that
+    /// the log still has.
+    pub(crate) fn apply_recovered(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
+        let files = Arc::clone(self.queues.files());
+        let queue = &record.queue;
+        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
+        if queue_offset < 0 {
+            warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
+            return Ok(false);
+        }
+        let max = queue.max_offset();
+        if (1..max).contains(&queue_offset) {
+            return Ok(false);
+        }
+        // What lies before the queue's last record in the log is in it, or of a topic that was deleted since.
+        let newest = queue.units(&files, max - 1, 1)?.first().copied().unwrap_or_default();
+        let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
+        if max > 0 && !newest.is_blank() && physical_offset <= newest.physical_offset {
+            return Ok(false);
+        }
+        if queue_offset < max {
+            // 0 again, further on in the log: the topic was deleted and made anew.
+            queue.rewind(&files, queue_offset)?;
+        }
+        if queue_offset > queue.max_offset() {
+            if !may_begin {
+                return Ok(true);
+            }
+            if queue.max_offset() > 0 {
+                warn!(topic = %queue.topic, queue_id = queue.queue_id, from = queue.max_offset(), to = queue_offset,
+                    "consume queue gap");
+            }
+            queue.fill_blank(&files, queue_offset)?;
+        }
+        queue.write(&files, queue_offset, &unit(record).encode())?;
+        queue.publish(queue_offset + 1);
+        queue.set_next_offset(queue_offset + 1);
+        Ok(false)
+    }
+
+    /// Writes what [`Dispatcher::index_recovered`] gathered.
+    pub(crate) fn commit_index(&mut self) -> io::Result<()> {
+        self.index.as_mut().map_or(Ok(()), |index| index.commit(&self.core))
+    }
+
+    /// Puts the keys of a record into the index during recovery.
+    pub(crate) fn index_recovered(&mut self, record: &DispatchRecord, properties: &[u8]) -> io::Result<()> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        let properties = String::from_utf8_lossy(properties);
+        if let Some(end) = put_keys(&self.core, index, record, &properties)? {
+            self.checkpoint.set_index_msg_timestamp(end);
+        }
+        Ok(())
+    }
+}
+
+/// Up to here consumers may read.
+pub(crate) fn confirmed(core: &Core, log: &CommitLog) -> u64 {
+    match core.config.flush_disk_type {
+        FlushDiskType::SyncFlush => core.watermark.flushed(),
+        FlushDiskType::AsyncFlush => log.wrote(),
+    }
+}
+
+fn unit(record: &DispatchRecord) -> Unit {
+    Unit {
+        physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
+        size: i32::try_from(record.len).unwrap_or(i32::MAX),
+        tags_code: record.tags_code,
+    }
+}
+
+/// The properties string as it lies at the end of the record.
+fn properties_of(log: &CommitLog, record: &DispatchRecord) -> Option<MappedSlice> {
+    log.files().slice(record.end() - u64::from(record.properties_len), record.properties_len)
+}
+
+/// UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 does; nothing for rolled-back messages.
+/// Source: IndexService.buildIndex.
+fn put_keys(
+    core: &Core,
+    index: &mut IndexWriter,
+    record: &DispatchRecord,
+    properties: &str,
+) -> io::Result<Option<i64>> {
+    if sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE {
+        return Ok(None);
+    }
+    let topic = &record.queue.topic;
+    let keys = properties::index_keys(properties).map(|key| key_hash(topic, key));
+    let tags = properties::get(properties, names::TAGS).map(|tags| tag_hash(topic, tags));
+    let mut full = None;
+    for hash in keys.chain(tags) {
+        full = index.put(core, hash, record.physical_offset, record.store_timestamp)?.or(full);
+    }
+    Ok(full)
+}

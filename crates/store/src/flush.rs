@@ -1,0 +1,132 @@
+//! Thread `store-flush`: brings the log to the disk. Under ASYNC_FLUSH every flushIntervalCommitLog while something is
+//! written; under SYNC_FLUSH at once, in groups: whoever appends during a flush shares the next one. And thread
+//! `store-checkpoint`: brings consume queues and index to the disk from time to time and notes from where a restart
+//! has to read the log. Both sleep without a timer while nothing is written.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::checkpoint::StoreCheckpoint;
+use crate::commit_log::CommitLog;
+use crate::config::FlushDiskType;
+use crate::core::Core;
+use crate::dispatch::Dispatched;
+use crate::index::Index;
+use crate::queue_files::QueueFiles;
+
+/// What flushing needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Flusher {
+    pub(crate) core: Arc<Core>,
+    pub(crate) log: Arc<CommitLog>,
+    pub(crate) checkpoint: Arc<StoreCheckpoint>,
+}
+
+impl Flusher {
+    /// The thread `store-flush`. Ends when the store stops; with a last flush, unless it is abandoned.
+    pub(crate) fn run(&self) {
+        let core = &self.core;
+        core.flush.attach();
+        let sync = core.config.flush_disk_type == FlushDiskType::SyncFlush;
+        let interval = Duration::from_millis(core.config.flush_interval_commit_log_ms);
+        loop {
+            let stopping = core.stopping();
+            if core.abandoned() || core.poisoned().is_some() {
+                return;
+            }
+            if core.flush_due() {
+                if !sync {
+                    core.flush.pause(interval, || core.stopping());
+                }
+                core.begin_flush();
+                self.flush_or_poison();
+            } else if stopping {
+                self.flush_or_poison();
+                return;
+            } else {
+                core.flush.wait(None);
+            }
+        }
+    }
+
+    fn flush_or_poison(&self) {
+        if let Err(error) = self.flush() {
+            self.core.poison(format!("cannot flush the commit log: {error}"));
+        }
+        // Under SYNC_FLUSH, what is flushed may be dispatched.
+        self.core.dispatch.notify();
+    }
+
+    /// Flushes everything appended before the call.
+    /// # Errors
+    /// What the system said. What was to be flushed must then be taken as lost: a later fdatasync may succeed without
+    /// having written it.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let from = self.core.watermark.flushed();
+        let store_timestamp = self.log.last_store_timestamp();
+        let to = self.log.wrote();
+        if to <= from {
+            return Ok(());
+        }
+        for file in self.log.files().files().iter() {
+            if file.end_offset() > from && file.first_offset() < to {
+                self.core.fs.sync_data(file.file())?;
+            }
+        }
+        if store_timestamp > 0 {
+            self.checkpoint.set_physic_msg_timestamp(store_timestamp);
+        }
+        self.core.watermark.advance(to);
+        Ok(())
+    }
+}
+
+/// Makes checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpointer {
+    pub(crate) flusher: Flusher,
+    pub(crate) dispatched: Arc<Dispatched>,
+    pub(crate) queue_files: Arc<QueueFiles>,
+    pub(crate) index: Option<Arc<Index>>,
+}
+
+impl Checkpointer {
+    /// The thread `store-checkpoint`. Ends when the store stops.
+    pub(crate) fn run(&self) {
+        let core = &self.flusher.core;
+        core.checkpoint.attach();
+        let interval = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
+        while !core.stopping() && core.poisoned().is_none() {
+            if !core.checkpoint_due() {
+                core.checkpoint.wait(None);
+                continue;
+            }
+            core.checkpoint.pause(interval, || core.stopping());
+            if core.stopping() {
+                return;
+            }
+            core.begin_checkpoint();
+            if let Err(error) = self.checkpoint() {
+                core.poison(format!("cannot flush consume queues, index or checkpoint: {error}"));
+            }
+        }
+    }
+
+    /// Flushes everything dispatched before the call and notes it.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn checkpoint(&self) -> io::Result<()> {
+        let core = &self.flusher.core;
+        let last_record = self.dispatched.last_record();
+        let durable = self.dispatched.offset();
+        self.flusher.flush()?;
+        self.queue_files.flush()?;
+        if let Some(index) = &self.index {
+            index.flush(core)?;
+        }
+        let store_timestamp = last_record.and_then(|offset| self.flusher.log.store_timestamp_at(offset)).unwrap_or(0);
+        self.flusher.checkpoint.set_durable(durable, store_timestamp, last_record);
+        self.flusher.checkpoint.flush(core)
+    }
+}

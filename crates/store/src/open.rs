@@ -1,0 +1,235 @@
+//! Opening a store: lock, load, recover, start the threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use parking_lot::Mutex;
+use tracing::info;
+
+use crate::allocate::Allocator;
+use crate::checkpoint::{Found, StoreCheckpoint};
+use crate::clean::Cleaner;
+use crate::commit_log::CommitLog;
+use crate::core::Core;
+use crate::dispatch::{Dispatched, Dispatcher};
+use crate::error::OpenError;
+use crate::flush::{Checkpointer, Flusher};
+use crate::index::{Index, IndexWriter, LastExit, index_dir};
+use crate::log_files::{self, io_error, open_or_create};
+use crate::mapped_file_queue::MappedFileQueue;
+use crate::message::MessageArrivingListener;
+use crate::mmap::{MappedFile, MappedFileWriter};
+use crate::queue_files::QueueFiles;
+use crate::queue_table::QueueTable;
+use crate::record::DelayLevels;
+use crate::recovery;
+use crate::store::MessageStore;
+use crate::sys::{LockError, RangeLock};
+
+/// Smallest commit-log file: a record of the smallest kind and the filler behind it, with room to spare.
+const MIN_COMMIT_LOG_FILE: u64 = 1024;
+/// Largest: positions in a file are Java ints.
+const MAX_COMMIT_LOG_FILE: u64 = i32::MAX as u64;
+
+pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Result<MessageStore, OpenError> {
+    let delays = Arc::new(check_config(&core)?);
+    let core = Arc::new(core);
+    let root = core.config.store_path_root_dir.clone();
+    let queue_root = root.join("consumequeue");
+    for dir in core.config.commit_log_paths().iter().chain([&root, &queue_root]) {
+        core.fs.create_dir_all(dir).map_err(|error| io_error("create", dir, error))?;
+    }
+    let lock = lock(&core, &root.join("lock"))?;
+    let abort = root.join("abort");
+    let clean = core.fs.read_file(&abort).map_err(|error| io_error("read", &abort, error))?.is_none();
+    let checkpoint_path = root.join("checkpoint");
+    let (checkpoint, found) =
+        StoreCheckpoint::open(&core).map_err(|error| io_error("open", &checkpoint_path, error))?;
+    let checkpoint = Arc::new(checkpoint);
+    let last_exit = recovery::last_exit(clean, &found);
+    // From here on the store is changed: a kill must be noticed by the next start, also by a Java broker.
+    let pid = std::process::id().to_string();
+    core.fs
+        .write_file(&abort, pid.as_bytes())
+        .and_then(|()| core.fs.sync_dir(&root))
+        .map_err(|error| io_error("write", &abort, error))?;
+
+    let parts = recover(&core, queue_root, last_exit, &found, &checkpoint, delays, listener)?;
+    let Parts { dispatcher, checkpointer, recovered_from } = parts;
+    let log = Arc::clone(&dispatcher.log);
+    checkpoint.begin(&core, recovered_from, log.wrote());
+    let checkpointed = checkpointer.checkpoint();
+    checkpointed.map_err(|error| io_error("flush", &checkpoint_path, error))?;
+
+    let cleaner = Arc::new(Cleaner {
+        core: Arc::clone(&core),
+        log: Arc::clone(&log),
+        queues: Arc::clone(&dispatcher.queues),
+        index: checkpointer.index.clone(),
+        gate: Arc::clone(&dispatcher.gate),
+        manual_rounds: AtomicU32::new(0),
+        cleaned_to: AtomicU64::new(0),
+    });
+    let mut store = MessageStore {
+        total_memory: core.config.total_memory_bytes.unwrap_or_else(machine_memory),
+        delays: Arc::clone(&dispatcher.delays),
+        dispatched: Arc::clone(&dispatcher.dispatched),
+        queues: Arc::clone(&dispatcher.queues),
+        checkpointer: Arc::new(checkpointer),
+        checkpoint,
+        cleaner,
+        log,
+        threads: Mutex::new(Vec::new()),
+        lock: Mutex::new(Some(lock)),
+        core,
+    };
+    store.start(dispatcher).map_err(|error| io_error("start threads for", &root, error))?;
+    info!(root = %root.display(), min = store.log.min_offset(), max = store.log.wrote(), "store opened");
+    Ok(store)
+}
+
+struct Parts {
+    dispatcher: Dispatcher,
+    checkpointer: Checkpointer,
+    recovered_from: u64,
+}
+
+fn recover(
+    core: &Arc<Core>,
+    queue_root: PathBuf,
+    last_exit: LastExit,
+    found: &Found,
+    checkpoint: &Arc<StoreCheckpoint>,
+    delays: Arc<DelayLevels>,
+    listener: Arc<dyn MessageArrivingListener>,
+) -> Result<Parts, OpenError> {
+    let mut files = log_files::load(core)?;
+    let log = recovery::find_end(core, &mut files, found, last_exit)?;
+    let lost = files.is_empty();
+    if lost {
+        recovery::forget_queues(core, &queue_root)?;
+    }
+    let size = core.config.mapped_file_size_consume_queue;
+    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
+    queue_files.set_log_end(log.end);
+    queue_files.set_log_min(log.min);
+    let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
+    let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
+
+    let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
+    let commit_log = Arc::new(commit_log(core, files, log.end, store_timestamp)?);
+    let dispatched = Arc::new(Dispatched::default());
+    let mut dispatcher = Dispatcher {
+        core: Arc::clone(core),
+        log: Arc::clone(&commit_log),
+        queues: Arc::new(queues),
+        index: index.as_ref().map(|index| IndexWriter::new(Arc::clone(index))),
+        delays,
+        checkpoint: Arc::clone(checkpoint),
+        dispatched: Arc::clone(&dispatched),
+        listener,
+        gate: Arc::default(),
+    };
+    let recovered_from = recovery::dispatch(&mut dispatcher, &log, last_exit, index_from)?;
+    core.watermark.advance(log.end);
+    dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
+    let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
+    let checkpointer = Checkpointer { flusher, dispatched, queue_files, index };
+    Ok(Parts { dispatcher, checkpointer, recovered_from })
+}
+
+fn open_index(
+    core: &Core,
+    last_exit: LastExit,
+    log_end: u64,
+    lost: bool,
+) -> Result<(Option<Arc<Index>>, Option<u64>), OpenError> {
+    if !core.config.message_index_enable {
+        return Ok((None, None));
+    }
+    let dir = index_dir(&core.config.store_path_root_dir);
+    let failed = |error| io_error("open", &dir, error);
+    let (index, index_from) = Index::open(core, dir.clone(), last_exit).map_err(failed)?;
+    if lost {
+        index.clear(core).map_err(failed)?;
+    }
+    index.cut(log_end);
+    Ok((Some(Arc::new(index)), index_from))
+}
+
+/// Goes on at `end`, in the last file unless that is full.
+fn commit_log(
+    core: &Arc<Core>,
+    mut files: Vec<MappedFile>,
+    end: u64,
+    store_timestamp: i64,
+) -> Result<CommitLog, OpenError> {
+    let size = core.config.mapped_file_size_commit_log;
+    let current = files.pop_if(|file| file.first_offset() <= end && end < file.end_offset());
+    let mut shared: Vec<Arc<MappedFile>> = files.into_iter().map(Arc::new).collect();
+    let writer: Option<MappedFileWriter> = current.map(|file| {
+        let position = end - file.first_offset();
+        file.set_allocated(position);
+        let (file, writer) = file.resume(position);
+        shared.push(file);
+        writer
+    });
+    let current = writer.as_ref().map(|writer| Arc::clone(writer.file()));
+    let next_offset = current.as_ref().map_or(end, |file| file.end_offset());
+    let paths = core.config.commit_log_paths();
+    let first_path = paths.first().cloned().unwrap_or_default();
+    let allocator = Arc::new(Allocator::new(Arc::clone(core), paths, size, current, next_offset));
+    allocator.work();
+    if let Some(reason) = allocator.failure().filter(|_| shared.is_empty()) {
+        return Err(match core.poisoned() {
+            None => OpenError::DiskFull { path: first_path, needed_bytes: size.min(16 << 20) },
+            Some(_) => OpenError::Io {
+                action: "allocate in",
+                path: first_path,
+                source: std::io::Error::other(reason.to_string()),
+            },
+        });
+    }
+    let files = MappedFileQueue::new(size, shared);
+    Ok(CommitLog::new(Arc::clone(core), files, allocator, writer, end, store_timestamp))
+}
+
+fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
+    let config = &core.config;
+    let size = config.mapped_file_size_commit_log;
+    let wrong = |key, value: String, reason: &str| OpenError::Config { key, value, reason: reason.to_owned() };
+    if !(MIN_COMMIT_LOG_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mappedFileSizeCommitLog", size.to_string(), "allowed are 1024 to 2147483647 bytes"));
+    }
+    let size = config.mapped_file_size_consume_queue;
+    if !(20..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mappedFileSizeConsumeQueue", size.to_string(), "allowed are 20 to 2147483647 bytes"));
+    }
+    let size = u64::from(config.max_hash_slot_num) * 4 + u64::from(config.max_index_num) * 20 + 40;
+    if config.max_hash_slot_num == 0 || config.max_index_num < 2 || size > MAX_COMMIT_LOG_FILE {
+        let value = format!("{}, maxIndexNum={}", config.max_hash_slot_num, config.max_index_num);
+        return Err(wrong("maxHashSlotNum", value, "at least 1 and 2, and 40 + 4 × slots + 20 × entries below 2 GiB"));
+    }
+    DelayLevels::parse(&config.message_delay_level).map_err(|part| {
+        wrong("messageDelayLevel", part, "levels are a number and s, m, h or d, with spaces between them")
+    })
+}
+
+fn lock(core: &Core, path: &PathBuf) -> Result<RangeLock, OpenError> {
+    let file = open_or_create(core, path).map_err(|error| io_error("open", path, error))?;
+    let lock = RangeLock::take(file).map_err(|error| match error {
+        LockError::Held(pid) => {
+            OpenError::Locked { path: path.parent().map_or_else(|| path.clone(), Path::to_owned), pid }
+        }
+        LockError::Io(error) => io_error("lock", path, error),
+    })?;
+    core.fs.write_all_at(lock.file(), b"lock", 0).map_err(|error| io_error("write", path, error))?;
+    Ok(lock)
+}
+
+/// The machine's memory in bytes.
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}

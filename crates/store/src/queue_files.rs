@@ -1,0 +1,174 @@
+//! What all consume queues share: where their files lie, which of them are open, which must be flushed.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use codec::consume_queue::UNIT_LEN;
+use parking_lot::Mutex;
+
+use crate::consume_queue::{Queue, queue_file_name};
+use crate::fs::FileSystem;
+
+/// More dirty files than this are flushed with the whole file system.
+const MAX_SINGLE_FLUSHES: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct QueueFiles {
+    fs: Arc<dyn FileSystem>,
+    root: PathBuf,
+    units_per_file: i64,
+    file_bytes: u64,
+    /// End of the log when it was recovered: units that point behind it are of records that never were.
+    log_end: AtomicU64,
+    log_min: AtomicU64,
+    open: Mutex<VecDeque<Arc<Queue>>>,
+    max_open: usize,
+    dirty: Mutex<Dirty>,
+}
+
+#[derive(Debug, Default)]
+struct Dirty {
+    files: Vec<(Arc<Queue>, i64)>,
+    new_dirs: BTreeSet<PathBuf>,
+}
+
+impl QueueFiles {
+    /// `root` is the directory `consumequeue`; `file_bytes` is rounded up to whole units, as Java does.
+    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
+        let unit = UNIT_LEN as u64;
+        let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
+        QueueFiles {
+            fs,
+            root,
+            units_per_file,
+            file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
+            log_end: AtomicU64::new(u64::MAX),
+            log_min: AtomicU64::new(0),
+            open: Mutex::default(),
+            max_open: max_open_files(),
+            dirty: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn fs(&self) -> &dyn FileSystem {
+        &*self.fs
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn units_per_file(&self) -> i64 {
+        self.units_per_file
+    }
+
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log_end.load(Ordering::Acquire)
+    }
+
+    /// Recovery found this end; queues that are loaded from now on are cut there.
+    pub(crate) fn set_log_end(&self, log_end: u64) {
+        self.log_end.store(log_end, Ordering::Release);
+    }
+
+    pub(crate) fn log_min(&self) -> u64 {
+        self.log_min.load(Ordering::Acquire)
+    }
+
+    /// The log begins here now.
+    pub(crate) fn set_log_min(&self, log_min: u64) {
+        self.log_min.store(log_min, Ordering::Release);
+    }
+
+    pub(crate) fn topic_dir(&self, topic: &str) -> PathBuf {
+        self.root.join(topic)
+    }
+
+    pub(crate) fn queue_dir(&self, queue: &Queue) -> PathBuf {
+        self.topic_dir(&queue.topic).join(queue.queue_id.to_string())
+    }
+
+    pub(crate) fn file_path(&self, queue: &Queue, base: i64) -> PathBuf {
+        self.queue_dir(queue).join(queue_file_name(base))
+    }
+
+    /// First unit of the file that starts at byte `position` of its queue.
+    pub(crate) fn base_of(&self, position: u64) -> i64 {
+        i64::try_from(position / UNIT_LEN as u64).unwrap_or(i64::MAX)
+    }
+
+    /// First unit of the file that has `queue_offset`.
+    pub(crate) fn base_at(&self, queue_offset: i64) -> i64 {
+        queue_offset - queue_offset.rem_euclid(self.units_per_file)
+    }
+
+    /// The queue has opened a file and may keep it; when there are too many, the one that has had its longest is closed.
+    pub(crate) fn keep_open(&self, queue: &Arc<Queue>) {
+        let mut open = self.open.lock();
+        open.push_back(Arc::clone(queue));
+        let oldest = if open.len() > self.max_open { open.pop_front() } else { None };
+        drop(open);
+        if let Some(oldest) = oldest {
+            oldest.close();
+        }
+    }
+
+    /// The file of `queue` with this first unit must be flushed before the checkpoint may pass it.
+    pub(crate) fn note_dirty(&self, queue: &Arc<Queue>, base: i64) {
+        if queue.dirty_base.swap(base, Ordering::AcqRel) != base {
+            self.dirty.lock().files.push((Arc::clone(queue), base));
+        }
+    }
+
+    /// A file of `queue` was made.
+    pub(crate) fn note_created(&self, queue: &Queue) {
+        let mut dirty = self.dirty.lock();
+        dirty.new_dirs.insert(self.queue_dir(queue));
+        dirty.new_dirs.insert(self.topic_dir(&queue.topic));
+    }
+
+    /// Brings everything written before the call to the disk.
+    /// # Errors
+    /// What the system said; what was to be flushed is then unknown.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let Dirty { files, new_dirs } = std::mem::take(&mut *self.dirty.lock());
+        if files.is_empty() && new_dirs.is_empty() {
+            return Ok(());
+        }
+        for (queue, base) in &files {
+            // Cleared first: what is written from here on is dirty anew.
+            let _ = queue.dirty_base.compare_exchange(*base, -1, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        if files.len() + new_dirs.len() > MAX_SINGLE_FLUSHES {
+            return self.fs.sync_all(&self.root);
+        }
+        for (queue, base) in &files {
+            match self.fs.open(&self.file_path(queue, *base)) {
+                Ok(file) => self.fs.sync_data(&file)?,
+                // Deleted meanwhile, with its topic or because it expired.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for dir in new_dirs.iter().map(PathBuf::as_path).chain([self.root.as_path()]) {
+            match self.fs.sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A quarter of the descriptors this process may have.
+fn max_open_files() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from((limit / 4).clamp(16, 4096)).unwrap_or(16)
+}

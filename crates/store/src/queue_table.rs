@@ -1,0 +1,122 @@
+//! All consume queues: found by topic and queue id with one hash look-up.
+
+use std::hash::BuildHasher;
+use std::io;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use parking_lot::RwLock;
+
+use crate::consume_queue::Queue;
+use crate::queue_files::QueueFiles;
+
+const SHARDS: usize = 64;
+
+type Topics = std::collections::HashMap<Arc<str>, Vec<Arc<Queue>>, FixedState>;
+
+#[derive(Debug)]
+pub(crate) struct QueueTable {
+    files: Arc<QueueFiles>,
+    hasher: FixedState,
+    shards: Vec<RwLock<Topics>>,
+}
+
+impl QueueTable {
+    /// Lists the queues that have a directory; none of them is opened.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn open(files: Arc<QueueFiles>) -> io::Result<QueueTable> {
+        let table = QueueTable {
+            hasher: FixedState::default(),
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            files,
+        };
+        for topic in table.files.fs().list(table.files.root())?.iter().filter(|item| item.is_dir) {
+            for queue in table.files.fs().list(&table.files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
+                if let Ok(queue_id) = queue.name.parse::<i32>() {
+                    table.find_or_insert(&topic.name, queue_id);
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    pub(crate) fn files(&self) -> &Arc<QueueFiles> {
+        &self.files
+    }
+
+    /// The queue if it exists, loaded.
+    /// # Errors
+    /// What loading it met.
+    pub(crate) fn find(&self, topic: &str, queue_id: i32) -> io::Result<Option<Arc<Queue>>> {
+        let Some(queue) = self.shard(topic).and_then(|shard| look_up(&shard.read(), topic, queue_id)) else {
+            return Ok(None);
+        };
+        queue.load(&self.files)?;
+        Ok(Some(queue))
+    }
+
+    /// The queue, made when it does not exist, loaded.
+    /// # Errors
+    /// What loading it met.
+    pub(crate) fn get(&self, topic: &str, queue_id: i32) -> io::Result<Arc<Queue>> {
+        let queue = match self.shard(topic).and_then(|shard| look_up(&shard.read(), topic, queue_id)) {
+            Some(queue) => queue,
+            None => self.find_or_insert(topic, queue_id),
+        };
+        queue.load(&self.files)?;
+        Ok(queue)
+    }
+
+    /// All queues, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Queue>> {
+        self.shards.iter().flat_map(|shard| shard.read().values().flatten().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().values().map(Vec::len).sum::<usize>()).sum()
+    }
+
+    /// The queues of a topic.
+    pub(crate) fn of_topic(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.shard(topic).and_then(|shard| shard.read().get(topic).cloned()).unwrap_or_default()
+    }
+
+    /// Takes a queue out and marks it, so that who holds it looks it up again. Call with the append mutex held.
+    pub(crate) fn remove(&self, queue: &Arc<Queue>) {
+        queue.set_deleted();
+        let Some(shard) = self.shard(&queue.topic) else { return };
+        let mut topics = shard.write();
+        if let Some(queues) = topics.get_mut(&queue.topic) {
+            queues.retain(|other| !Arc::ptr_eq(other, queue));
+            if queues.is_empty() {
+                topics.remove(&queue.topic);
+            }
+        }
+    }
+
+    fn find_or_insert(&self, topic: &str, queue_id: i32) -> Arc<Queue> {
+        let Some(shard) = self.shard(topic) else { return Arc::new(Queue::new(topic.into(), queue_id)) };
+        let mut topics = shard.write();
+        if let Some(queue) = look_up(&topics, topic, queue_id) {
+            return queue;
+        }
+        let name = topics.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| Arc::clone(name));
+        let queue = Arc::new(Queue::new(Arc::clone(&name), queue_id));
+        let queues = topics.entry(name).or_default();
+        let at = queues.partition_point(|other| other.queue_id < queue_id);
+        queues.insert(at, Arc::clone(&queue));
+        queue
+    }
+
+    fn shard(&self, topic: &str) -> Option<&RwLock<Topics>> {
+        let hash = usize::try_from(self.hasher.hash_one(topic) >> 32).unwrap_or(0);
+        self.shards.get(hash % SHARDS)
+    }
+}
+
+fn look_up(topics: &Topics, topic: &str, queue_id: i32) -> Option<Arc<Queue>> {
+    let queues = topics.get(topic)?;
+    let at = queues.binary_search_by_key(&queue_id, |queue| queue.queue_id).ok()?;
+    queues.get(at).cloned()
+}

@@ -1,0 +1,6 @@
+//! Records `tests/golden` anew from Apache RocketMQ's own programs. Run it as `scripts/golden`.
+
+fn main() {
+    it::jvm::prepare();
+    it::record::all();
+}

@@ -1,0 +1,315 @@
+//! Consuming: push, pull and lite pull, filters, long polling, retry, dead letters, broadcast, order, resuming.
+
+use it::clock::now_ms;
+use it::driver::Version;
+use it::history::judge;
+use it::{Cluster, args, clients, each, on_both, unique};
+use std::collections::BTreeMap;
+
+on_both! {
+    shared: pull_from_every_queue, pulls_say_why_they_find_nothing, tag_filters, a_held_pull_ends_with_the_message,
+        lite_pull_subscribes_and_seeks, retry_comes_back_with_rising_reconsume_times, dead_letters_after_the_limit,
+        a_message_can_be_sent_back_by_hand, broadcast_reaches_all, orderly_keeps_order_through_refusals,
+        a_stopped_consumer_resumes_from_its_offset, offsets_by_place_and_by_time, two_groups_have_all_each,
+        a_new_group_may_start_at_the_end;
+}
+
+fn pull_from_every_queue(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("pull", 3);
+        let sent = driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 100, args! {});
+        let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
+        assert_eq!(pull.queues(&topic), ["broker-a:0", "broker-a:1", "broker-a:2"]);
+        let mut got = Vec::new();
+        for queue in 0..3 {
+            let mut at = 0;
+            loop {
+                let pulled = pull.fetch(&topic, "broker-a", queue, at, args! { max: 7 });
+                assert!(pulled.messages.len() <= 7);
+                if pulled.status != "FOUND" {
+                    assert_eq!((pulled.status.as_str(), at), ("NO_NEW_MSG", pulled.max));
+                    break;
+                }
+                let next = at + i64::try_from(pulled.messages.len()).expect("few");
+                assert_eq!((pulled.next, pulled.min), (next, 0));
+                at = pulled.next;
+                got.extend(pulled.messages);
+            }
+        }
+        judge(&sent, &[], &got).assert_exactly_once();
+    });
+}
+
+fn pulls_say_why_they_find_nothing(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("empty", 1);
+        let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
+        let fetch = |offset, sub: &str| pull.fetch(&topic, "broker-a", 0, offset, args! { sub: sub });
+        assert_eq!(fetch(0, "*").status, "NO_NEW_MSG", "an empty queue");
+        driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 5, args! { tags: "A" });
+        let end = fetch(5, "*");
+        assert_eq!((end.status.as_str(), end.next), ("NO_NEW_MSG", 5), "at the end");
+        let unmatched = fetch(0, "B");
+        assert_eq!((unmatched.status.as_str(), unmatched.next), ("NO_MATCHED_MSG", 5), "all filtered out");
+        let beyond = fetch(99, "*");
+        assert_eq!((beyond.status.as_str(), beyond.next), ("OFFSET_ILLEGAL", 5), "beyond the end");
+        let found = fetch(3, "*");
+        assert_eq!((found.status.as_str(), found.next, found.min, found.max), ("FOUND", 5, 0, 5));
+    });
+}
+
+fn tag_filters(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("tags", 4);
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        let mut wanted = Vec::new();
+        for tag in ["A", "B", "C", "Größe"] {
+            let sent = producer.send_ok(&topic, 10, args! { tags: tag, body: tag });
+            wanted.extend(if tag == "B" { Vec::new() } else { sent });
+        }
+        // One without any tag is matched by nothing but the star.
+        producer.send_ok(&topic, 3, args! { body: "bare" });
+        let sub = "A || C || Größe";
+        let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { sub: sub, threads: 1 });
+        judge(&wanted, &[], &push.expect_exactly(30, 300)).assert_exactly_once();
+        // The same tags (Aa and BB have the same hash) do not get mixed up.
+        producer.send_ok(&topic, 5, args! { tags: "Aa", body: "Aa" });
+        let others = producer.send_ok(&topic, 5, args! { tags: "BB", body: "BB" });
+        let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { sub: "BB", threads: 1 });
+        judge(&others, &[], &push.expect_exactly(5, 300)).assert_exactly_once();
+    });
+}
+
+fn a_held_pull_ends_with_the_message(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("held", 1);
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
+        std::thread::scope(|scope| {
+            // The broker holds this pull for 20 s at most; only a message ends it with FOUND.
+            let held = scope.spawn(|| pull.fetch(&topic, "broker-a", 0, 0, args! { block: true, sub: "A" }));
+            // A message that the filter refuses must not end it.
+            producer.send_ok(&topic, 1, args! { tags: "B", body: "other" });
+            producer.send_ok(&topic, 1, args! { tags: "A" });
+            let pulled = held.join().expect("the pull ends");
+            // Whether the pull was first or the messages were, what it finds is the same.
+            assert_eq!(pulled.status, "FOUND", "{pulled:?}");
+            assert_eq!(pulled.messages.iter().map(|m| m.body.as_str()).collect::<Vec<_>>(), ["m0"]);
+        });
+        let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { threads: 1 });
+        push.expect(2);
+        // From here on the push consumer waits in a held pull.
+        for round in 1..=5 {
+            let sent = producer.send_ok(&topic, 1, args! { from: round });
+            let got = push.expect(2 + usize::try_from(round).expect("small"));
+            let last = got.last().expect("one came");
+            assert_eq!((&last.body, last.offset), (&sent[0].body, sent[0].offset));
+        }
+    });
+}
+
+fn lite_pull_subscribes_and_seeks(cluster: &Cluster) {
+    let newer: Vec<_> = clients().into_iter().filter(|driver| !driver.name.contains(Version::V4_5_2.name())).collect();
+    each(&newer, |driver| {
+        let topic = cluster.topic("lite", 3);
+        let sent = driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 60, args! {});
+        let namesrv = cluster.namesrv();
+        let name = unique("lite");
+        driver.call("lite.start", args! { name: name, group: unique("CG"), namesrv: namesrv, topic: topic });
+        let polled = driver.call("lite.poll", args! { name: name, count: 60 });
+        let got = it::client::received(&polled["messages"]);
+        judge(&sent, &[], &got).assert_exactly_once();
+        driver.call("lite.commit", args! { name: name });
+        driver.call("lite.seek", args! { name: name, offset: 10 });
+        let polled = driver.call("lite.poll", args! { name: name, count: 30 });
+        let again = it::client::received(&polled["messages"]);
+        assert_eq!(again.len(), 30, "ten of each queue are skipped");
+        assert!(again.iter().all(|message| message.offset >= 10));
+        driver.call("lite.stop", args! { name: name });
+        let name = unique("lite");
+        let group = unique("CG");
+        driver.call("lite.start", args! { name: name, group: group, namesrv: namesrv, topic: topic, assign: true });
+        driver.call("lite.seek", args! { name: name, offset: 0 });
+        let polled = driver.call("lite.poll", args! { name: name, count: 60 });
+        judge(&sent, &[], &it::client::received(&polled["messages"])).assert_good();
+        driver.call("lite.stop", args! { name: name });
+    });
+}
+
+fn retry_comes_back_with_rising_reconsume_times(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("retry", 2);
+        driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 4, args! { tags: "A", keys: "k-{}" });
+        let group = unique("CG");
+        let push = driver.push(&cluster.namesrv(), &group, &topic, args! { refuse: 3, threads: 1 });
+        let got = push.deliveries(16);
+        let mut times: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+        for one in &got {
+            times.entry(&one.body).or_default().push(one.number("reconsumeTimes"));
+            // The consumer sees the topic that it subscribed to, wherever the message waited.
+            assert_eq!(one.text("topic"), topic);
+            assert_eq!(one.text("tags"), "A");
+            assert_eq!(one.text("keys"), format!("k-{}", one.body));
+        }
+        assert_eq!(times.len(), 4);
+        for (body, times) in times {
+            assert_eq!(times, [0, 1, 2, 3], "{body}");
+        }
+    });
+}
+
+fn dead_letters_after_the_limit(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("dead", 1);
+        driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 3, args! { tags: "A" });
+        let group = unique("CG");
+        let more = args! { refuse: 99, maxReconsume: 2, threads: 1 };
+        let push = driver.push(&cluster.namesrv(), &group, &topic, more);
+        let got = push.deliveries(9);
+        let dead = format!("%DLQ%{group}");
+        cluster.wait_route(&dead);
+        let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
+        let found = it::clock::wait_for("three dead letters", 30, || {
+            let pulled = pull.fetch(&dead, "broker-a", 0, 0, args! {});
+            (pulled.messages.len() == 3).then_some(pulled.messages)
+        });
+        let mut bodies: Vec<_> = found.iter().map(|message| message.body.as_str()).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, ["m0", "m1", "m2"]);
+        for message in &found {
+            assert_eq!(message.property("RETRY_TOPIC"), Some(topic.as_str()));
+            let id = message.property("ORIGIN_MESSAGE_ID").expect("an original id").to_owned();
+            assert!(!id.is_empty());
+        }
+        assert_eq!(got.len(), 9, "the first delivery and two more of each");
+        assert_eq!(push.so_far().len(), 9, "and none after that");
+    });
+}
+
+fn a_message_can_be_sent_back_by_hand(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("back", 1);
+        driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 1, args! {});
+        let group = unique("CG");
+        let pull = driver.pull(&cluster.namesrv(), &group);
+        // The group becomes known with its first heartbeat; until then a send-back is refused.
+        let args = args! { name: pull.name(), topic: topic, broker: "broker-a", queue: 0, offset: 0, level: 1 };
+        it::clock::wait_for("the send-back is taken", 30, || driver.try_call("pull.sendback", args.clone()).ok());
+        let retry = format!("%RETRY%{group}");
+        cluster.wait_route(&retry);
+        let found = it::clock::wait_for("the message is in the retry topic", 30, || {
+            let pulled = pull.fetch(&retry, "broker-a", 0, 0, args! {});
+            pulled.messages.into_iter().next()
+        });
+        assert_eq!((found.body.as_str(), found.number("reconsumeTimes")), ("m0", 1));
+    });
+}
+
+fn broadcast_reaches_all(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("broadcast", 3);
+        let group = unique("CG");
+        let sent = driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 30, args! {});
+        let members: Vec<_> = (0..3)
+            .map(|_| driver.push(&cluster.namesrv(), &group, &topic, args! { model: "broadcast", threads: 1 }))
+            .collect();
+        for member in &members {
+            judge(&sent, &[], &member.expect_exactly(30, 200)).assert_exactly_once();
+            assert_eq!(member.queues().len(), 3, "each member has all queues");
+        }
+    });
+}
+
+fn orderly_keeps_order_through_refusals(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("orderly", 3);
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        let sent = producer.send_ok(&topic, 30, args! { mode: "orderly", shards: 3 });
+        let more = args! { orderly: true, refuse: 1, suspend: 20 };
+        let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, more);
+        let got = push.expect(30);
+        judge(&sent, &[], &got).assert_exactly_once();
+        assert_eq!(got.len(), 60, "each refused once, then taken");
+        // A refused message comes again before any other of its queue.
+        let mut refused: BTreeMap<i64, &str> = BTreeMap::new();
+        for one in &got {
+            if let Some(body) = refused.remove(&one.queue) {
+                assert_eq!((one.body.as_str(), one.accepted), (body, true));
+            } else {
+                assert!(!one.accepted);
+                refused.insert(one.queue, &one.body);
+            }
+        }
+    });
+}
+
+fn a_stopped_consumer_resumes_from_its_offset(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("resume", 4);
+        let group = unique("CG");
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        let first = producer.send_ok(&topic, 20, args! {});
+        let push = driver.push(&cluster.namesrv(), &group, &topic, args! { threads: 1 });
+        judge(&first, &[], &push.expect_exactly(20, 200)).assert_exactly_once();
+        push.stop();
+        let missed = producer.send_ok(&topic, 20, args! { from: 20 });
+        let push = driver.push(&cluster.namesrv(), &group, &topic, args! { threads: 1 });
+        judge(&missed, &[], &push.expect_exactly(20, 500)).assert_exactly_once();
+    });
+}
+
+fn offsets_by_place_and_by_time(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("offsets", 1);
+        let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
+        let offset = |what: &str, time| pull.offset(&topic, "broker-a", 0, what, time);
+        assert_eq!((offset("min", 0), offset("max", 0)), (0, 0), "an empty queue");
+        assert_eq!(offset("earliest", 0), -1, "an empty queue has no earliest message");
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        producer.send_ok(&topic, 10, args! {});
+        let stored = |at| pull.fetch(&topic, "broker-a", 0, at, args! { max: 1 }).messages[0].number("storeTimestamp");
+        let before = stored(9);
+        // The clock must have moved on, or the two times are one.
+        it::clock::wait_for("the next millisecond", 5, || (now_ms() > u64::try_from(before).ok()? + 1).then_some(()));
+        producer.send_ok(&topic, 10, args! { from: 10 });
+        assert_eq!((offset("min", 0), offset("max", 0)), (0, 20));
+        assert_eq!(offset("earliest", 0), stored(0));
+        assert_eq!(offset("time", stored(10)), 10, "the first at or after that time");
+        assert_eq!(offset("time", before + 1), 10);
+        assert_eq!(offset("time", 1000), 0, "a time before all");
+        let after = offset("time", stored(19) + 3_600_000);
+        assert!((19..=20).contains(&after), "a time after all: {after}");
+        pull.commit(&topic, "broker-a", 0, 13);
+        let committed = || offset("committed", 0);
+        it::clock::wait_for("the committed offset is there", 10, || (committed() == 13).then_some(()));
+    });
+}
+
+fn two_groups_have_all_each(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("groups", 2);
+        let groups: Vec<_> =
+            (0..2).map(|_| driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { threads: 1 })).collect();
+        let sent = driver.producer(&cluster.namesrv(), args! {}).send_ok(&topic, 50, args! { mode: "async" });
+        for group in &groups {
+            judge(&sent, &[], &group.expect_exactly(50, 200)).assert_exactly_once();
+        }
+    });
+}
+
+fn a_new_group_may_start_at_the_end(cluster: &Cluster) {
+    each(&clients(), |driver| {
+        let topic = cluster.topic("fromlast", 1);
+        let producer = driver.producer(&cluster.namesrv(), args! {});
+        producer.send_ok(&topic, 10, args! { body: "old" });
+        let group = unique("CG");
+        // A group that once consumed to the end and is then asked for the last offset stays where it was; a new one
+        // on a young topic starts at its beginning, as RocketMQ has it, so the first one is told where to stand.
+        let pull = driver.pull(&cluster.namesrv(), &group);
+        pull.commit(&topic, "broker-a", 0, 10);
+        drop(pull);
+        let push = driver.push(&cluster.namesrv(), &group, &topic, args! { from: "last", threads: 1 });
+        let sent = producer.send_ok(&topic, 10, args! { body: "new" });
+        judge(&sent, &[], &push.expect_exactly(10, 300)).assert_exactly_once();
+    });
+}
