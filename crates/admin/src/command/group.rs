@@ -136,7 +136,7 @@ pub async fn delete(c: &Context) -> Result<(), AdminError> {
     let group = c.need("groupName")?;
     let header = DeleteSubscriptionGroupRequestHeader {
         group_name: group.into(),
-        clean_offset: c.values.is_true("removeOffset"),
+        clean_offset: c, remove_offset: c,.values.is_true("removeOffset"),
     };
     let addrs = c.targets().await?;
     let cluster = c.values.get("clusterName").filter(|_| !c.values.has("brokerAddr"));
