@@ -282,10 +282,10 @@ impl Pull<'_> {
         self.driver.call("pull.offset", args)["offset"].as_i64().expect("an offset is a number")
     }
 
-    /// Commits `offset` for one queue, to the broker at once.
-    pub fn commit(&self, topic: &str, broker: &str, queue: i64, offset: i64) {
+    /// Commits `offset` for one queue to the broker at once; none when it refuses.
+    pub fn try_commit(&self, topic: &str, broker: &str, queue: i64, offset: i64) -> Option<()> {
         let args = args! { name: self.name, topic: topic, broker: broker, queue: queue, offset: offset };
-        self.driver.call("pull.commit", args);
+        self.driver.try_call("pull.commit", args).ok().map(|_| ())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use it::clock::wait_for;
 use it::history::judge;
-use it::{Cluster, Push, args, clients, each, on_both, unique};
+use it::{Cluster, Push, args, clients, each, mix, on_both, unique};
 use std::collections::BTreeSet;
 
 on_both! { shared: one_four_two_members, members_of_different_versions_share; }
@@ -18,7 +18,7 @@ fn shared_out(members: &[&Push<'_>], total: usize) {
 }
 
 fn one_four_two_members(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("rebalance", 8);
         let group = unique("CG");
         let start = || driver.push(&cluster.namesrv(), &group, &topic, args! {});
