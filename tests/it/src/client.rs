@@ -204,12 +204,10 @@ impl Push<'_> {
         answer["queues"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// Shuts it down cleanly and returns what it was delivered.
+    /// Shuts it down cleanly and returns everything that it was delivered.
     pub fn stop(mut self) -> Vec<Received> {
         self.running = false;
-        let before = self.so_far();
-        self.driver.call("push.stop", args! { name: self.name });
-        before
+        received(&self.driver.call("push.stop", args! { name: self.name })["messages"])
     }
 }
 

@@ -194,7 +194,7 @@ fn connections_are_listed(cluster: &Cluster) {
         shows(cluster, driver, &["consumerStatus", "-g", &group], &["Rebalance OK"]);
         shows(cluster, driver, &["producerConnection", "-g", &producer.group, "-t", &topic], &["JAVA", "127.0.0.1"]);
         push.stop();
-        let none = mqadmin(cluster, driver, &["consumerConnection", "-g", "NoSuchGroup"]);
+        let none = mqadmin(cluster, driver, &["consumerConnection", "-g", &group]);
         assert!(none.contains("CODE: 206"), "{none}");
     });
 }
