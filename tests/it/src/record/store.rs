@@ -119,6 +119,10 @@ fn keep(from: &Path, to: &Path) {
             }
             continue;
         }
+        // 37 MiB of zeros, for timers are of no use here.
+        if name == "timerwheel" {
+            continue;
+        }
         let bytes = std::fs::read(&source).expect("the broker's files can be read");
         let parent = from.to_string_lossy();
         let used = if parent.ends_with("/commitlog") {
