@@ -4,6 +4,11 @@
 #![forbid(unsafe_code)]
 
 pub mod class;
+pub mod command;
+pub mod context;
+pub mod error;
+pub mod options;
+pub mod output;
 pub mod quickstart;
 
 use std::process::ExitCode;
@@ -22,7 +27,7 @@ pub fn run(args: &[String]) -> ExitCode {
     };
     let code = match args.split_first() {
         Some((first, rest)) if first == "--class" => runtime.block_on(class::run(rest)),
-        _ => ExitCode::from(2),
+        _ => runtime.block_on(command::run(args, output::Output::new(std::io::stdout()))),
     };
     // What still runs in the background has nothing to say any more.
     runtime.shutdown_background();

@@ -75,9 +75,8 @@ impl Message {
 /// As Java's `Message.toString`.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Message{{topic='{}', flag={}, properties=", self.topic, self.flag)?;
-        write_properties(f, &self.properties)?;
-        f.write_str(", body=")?;
+        let properties = JavaProperties(&self.properties);
+        write!(f, "Message{{topic='{}', flag={}, properties={properties}, body=", self.topic, self.flag)?;
         write_body(f, &self.body)?;
         write!(f, ", transactionId='{}'}}", self.transaction_id.as_deref().unwrap_or("null"))
     }
@@ -242,6 +241,20 @@ impl fmt::Display for JavaHost {
     }
 }
 
+/// Properties as Java's `HashMap.toString` writes them.
+#[derive(Clone, Copy, Debug)]
+pub struct JavaProperties<'a>(pub &'a Properties);
+
+impl fmt::Display for JavaProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (n, (name, value)) in in_hash_map_order(self.0.iter()).into_iter().enumerate() {
+            write!(f, "{}{name}={value}", if n == 0 { "" } else { ", " })?;
+        }
+        f.write_str("}")
+    }
+}
+
 /// A queue as Java's `MessageQueue.toString` writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct JavaQueue<'a>(pub &'a MessageQueue);
@@ -280,14 +293,6 @@ pub fn decode_all(body: &[u8]) -> Result<Vec<MessageExt>, CodecError> {
         rest = rest.get(record.total_size..).unwrap_or_default();
     }
     Ok(messages)
-}
-
-fn write_properties(f: &mut fmt::Formatter<'_>, properties: &Properties) -> fmt::Result {
-    f.write_str("{")?;
-    for (n, (name, value)) in in_hash_map_order(properties.iter()).into_iter().enumerate() {
-        write!(f, "{}{name}={value}", if n == 0 { "" } else { ", " })?;
-    }
-    f.write_str("}")
 }
 
 /// As `Arrays.toString(byte[])`: signed numbers.
