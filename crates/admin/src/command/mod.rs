@@ -189,6 +189,8 @@ pub async fn run(args: &[String], out: Output) -> ExitCode {
     context.client.shutdown().await;
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough, as with `mqadmin … | head`.
+        Err(AdminError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => refuse(&format!("{} command failed: {error}", command.name)),
     }
 }
