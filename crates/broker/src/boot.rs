@@ -41,8 +41,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         tracing::warn!("{warning}");
     }
     if configuration.file().is_none() {
-        let home = configuration.options.broker.rocketmq_home.clone().unwrap_or_default();
-        configuration.set_file(format!("{home}/conf/broker.conf").into());
+        // Where Java's BrokerPathConfigHelper has it.
+        configuration.set_file(environment.below_user_home("store/config/broker.properties").into());
     }
     let budget = memory::memory_budget(
         line.memory,
@@ -70,7 +70,7 @@ async fn serve(start: BrokerStart) -> Result<(), Exit> {
         let code = if matches!(error, StartError::Parts(_)) { INITIALIZATION } else { FAILURE };
         Exit::new(code, format!("mqbroker: {error}"))
     })?;
-    println!("{}", boot_line(&broker.parts().config.get(), serialize_type));
+    daemon::exit::print_line(&boot_line(&broker.parts().config.get(), serialize_type));
     notify(Notify::Ready);
     notify(Notify::Status("serving"));
     watch_over(&mut signals).await;

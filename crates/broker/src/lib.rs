@@ -4,6 +4,7 @@
 //! handlers, `services` what runs by itself. [`Broker::start`] puts them together.
 #![forbid(unsafe_code)]
 
+pub mod announcements;
 pub mod boot;
 pub mod broker_stats;
 pub mod config;

@@ -1,5 +1,6 @@
 //! The composition root: opens the parts in order. Parts form a DAG; none holds a handler, a service or [`Parts`].
 
+use crate::announcements::Announcements;
 use crate::broker_stats::BrokerStats;
 use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
@@ -21,7 +22,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, StoreConfig};
-use tokio::sync::Notify;
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +69,8 @@ pub struct Parts {
     pub ids: Arc<UniqueIds>,
     /// This broker's address.
     pub store_host: SocketAddr,
-    /// Told when something changed that nameservers should know besides topics.
-    pub announce: Arc<Notify>,
+    /// What nameservers were told.
+    pub announcements: Arc<Announcements>,
     /// When the broker started, ms.
     pub boot_ms: i64,
 }
@@ -116,7 +116,7 @@ impl Parts {
             stats: Arc::new(BrokerStats::new()),
             budget: Budget::new(memory_bytes, max_frame_len),
             ids: Arc::new(UniqueIds::default()),
-            announce: Arc::new(Notify::new()),
+            announcements: Arc::new(Announcements::new(&options.namesrv_list())),
             boot_ms: clock::now_ms(),
             config: Arc::new(config),
             topics,

@@ -125,6 +125,7 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
 fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
     let topic = Arc::new(TopicAdmin {
         topics: p.topics.clone(),
+        announcements: p.announcements.clone(),
         offsets: p.offsets.clone(),
         store: p.store.clone(),
         stats: p.stats.clone(),
@@ -196,8 +197,7 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         budget: p.budget.clone(),
         boot_ms: p.boot_ms,
     });
-    let config =
-        Arc::new(ConfigAdmin { config: p.config.clone(), store: p.store.clone(), changed: p.announce.clone() });
+    let config = Arc::new(ConfigAdmin { config: p.config.clone(), store: p.store.clone(), topics: p.topics.clone() });
     let client = Arc::new(ClientAdmin {
         consumers: p.consumers.clone(),
         producers: p.producers.clone(),

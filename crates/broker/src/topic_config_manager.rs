@@ -124,6 +124,16 @@ impl TopicConfigManager {
         self.changed.subscribe()
     }
 
+    /// The number of the last change, as [`TopicConfigManager::watch`] tells it.
+    pub fn last_change(&self) -> u64 {
+        *self.changed.borrow()
+    }
+
+    /// Has the table announced anew, because what is said of it changed.
+    pub fn announce_again(&self) {
+        self.touch(&mut self.state.write());
+    }
+
     /// Makes a topic after `default_topic`, or finds that it exists.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! RocketMQ's exit codes, and the one line on standard error that goes with them.
 
 use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Why a daemon does not start or ends early: Java's exit code and the line an operator reads.
@@ -52,9 +53,9 @@ impl Exit {
     #[must_use]
     pub fn report(&self) -> ExitCode {
         if self.on_stdout {
-            println!("{}", self.message);
+            print_line(&self.message);
         } else if !self.message.is_empty() {
-            eprintln!("{}", self.message);
+            let _ = writeln!(std::io::stderr(), "{}", self.message);
         }
         self.exit_code()
     }
@@ -64,6 +65,12 @@ impl Exit {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code.to_le_bytes()[0])
     }
+}
+
+/// Prints a line on standard output. That nobody reads it (a closed pipe, as of `mqbroker -p | head`) is no error.
+pub fn print_line(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 impl From<crate::error::ConfigError> for Exit {

@@ -1,7 +1,7 @@
 //! The nameserver: route tables and the daemon mqnamesrv.
 //!
 //! Nameservers know nothing of each other: every broker registers with each of them. [`route_info`] holds the tables, pure;
-//! [`route_info_manager`] adds lock, clock and connections; [`routes`] names the handler of every request.
+//! [`route_info_manager`] adds lock, clock and connections; `routes` names the handler of every request.
 #![forbid(unsafe_code)]
 
 use std::net::{SocketAddr, ToSocketAddrs};

@@ -52,6 +52,10 @@ impl BrokerAddr {
 /// What is known of a live broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveInfo {
+    /// The name it registered under.
+    pub(crate) name: String,
+    /// The id it registered under.
+    pub(crate) id: i64,
     pub(crate) last_update_ms: u64,
     pub(crate) timeout_ms: u64,
     pub(crate) data_version: DataVersion,

@@ -9,6 +9,7 @@
 //! | 2072 | hash of the boot id of the machine |
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
+//! | 2096 | the index is on the disk up to this store time |
 
 use std::fs::File;
 use std::io;
@@ -27,6 +28,7 @@ const DISPATCHED_POSITION: u64 = 2064;
 const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
+const INDEX_FLUSHED_POSITION: u64 = 2096;
 
 /// What the checkpoint said when the store was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +47,8 @@ pub(crate) struct Own {
     /// The machine has not been restarted: what was written is there, flushed or not.
     pub(crate) same_boot: bool,
     pub(crate) clean_end: Option<u64>,
+    /// The index is on the disk up to messages of this store time.
+    pub(crate) index_flushed_timestamp: i64,
 }
 
 /// The open file.
@@ -100,9 +104,15 @@ impl StoreCheckpoint {
         self.change(|values| values.java.physic_msg_timestamp = store_timestamp);
     }
 
-    /// An index file with this end time is full and flushed.
+    /// The index has messages up to this store time, flushed or not. A Java broker deletes index files that go beyond it,
+    /// and does not build them again from before its recovery: after a kill there is no cause for that.
     pub(crate) fn set_index_msg_timestamp(&self, end_timestamp: i64) {
         self.change(|values| values.java.index_msg_timestamp = end_timestamp);
+    }
+
+    /// The index is on the disk up to this store time.
+    pub(crate) fn set_index_flushed(&self, end_timestamp: i64) {
+        self.cells.store_i64(INDEX_FLUSHED_POSITION, end_timestamp);
     }
 
     /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
@@ -162,6 +172,7 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         dispatched: u64::try_from(cells.load_i64(DISPATCHED_POSITION)).ok()?,
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
+        index_flushed_timestamp: cells.load_i64(INDEX_FLUSHED_POSITION),
     })
 }
 

@@ -28,7 +28,10 @@ pub struct StoreConfig {
     pub flush_disk_type: FlushDiskType,
     /// `flushIntervalCommitLog`, ms between two flushes under ASYNC_FLUSH.
     pub flush_interval_commit_log_ms: u64,
-    /// `flushConsumeQueueThoroughInterval`, ms between two flushes of consume queues, index and checkpoint.
+    /// `flushIntervalConsumeQueue`, ms between two flushes of consume queues, index and checkpoint while few queue files
+    /// have changed.
+    pub flush_interval_consume_queue_ms: u64,
+    /// `flushConsumeQueueThoroughInterval`, ms between two of these flushes however many have changed.
     pub flush_consume_queue_thorough_interval_ms: u64,
     /// `syncFlushTimeout`, ms that [`crate::FlushWait`] waits at most.
     pub sync_flush_timeout_ms: u64,
@@ -98,6 +101,7 @@ impl Default for StoreConfig {
             mapped_file_size_consume_queue: 300_000 * 20,
             flush_disk_type: FlushDiskType::AsyncFlush,
             flush_interval_commit_log_ms: 500,
+            flush_interval_consume_queue_ms: 1000,
             flush_consume_queue_thorough_interval_ms: 60_000,
             sync_flush_timeout_ms: 5000,
             max_message_size: 4 * 1024 * 1024,

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
@@ -28,6 +28,8 @@ pub(crate) struct Core {
     pub(crate) allocate: Signal,
     pub(crate) checkpoint: Signal,
     pub(crate) clean: Signal,
+    /// Held while the log is brought to the disk.
+    pub(crate) flush_lock: Mutex<()>,
     poisoned: OnceLock<Arc<str>>,
     disk_full: RwLock<Option<PutError>>,
     /// Something was dispatched since the last checkpoint.
@@ -72,6 +74,7 @@ impl Core {
             allocate: Signal::default(),
             checkpoint: Signal::default(),
             clean: Signal::default(),
+            flush_lock: Mutex::new(()),
             poisoned: OnceLock::new(),
             disk_full: RwLock::new(None),
             checkpoint_due: AtomicBool::new(false),

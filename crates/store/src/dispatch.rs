@@ -190,11 +190,11 @@ impl Dispatcher {
         for record in records {
             let properties = properties_of(&self.log, record);
             let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
-            if let Some(end) = put_keys(&self.core, index, record, &properties)? {
-                self.checkpoint.set_index_msg_timestamp(end);
-            }
+            put_keys(&self.core, index, record, &properties)?;
         }
-        index.commit(&self.core)
+        index.commit(&self.core)?;
+        self.checkpoint.set_index_msg_timestamp(index.index().last_update().0);
+        Ok(())
     }
 
     fn tell(&self, record: &DispatchRecord) {
@@ -304,17 +304,17 @@ impl Dispatcher {
 
     /// Writes what [`Dispatcher::index_recovered`] gathered.
     pub(crate) fn commit_index(&mut self) -> io::Result<()> {
-        self.index.as_mut().map_or(Ok(()), |index| index.commit(&self.core))
+        let Some(index) = &mut self.index else { return Ok(()) };
+        index.commit(&self.core)?;
+        self.checkpoint.set_index_msg_timestamp(index.index().last_update().0);
+        Ok(())
     }
 
     /// Puts the keys of a record into the index during recovery.
     pub(crate) fn index_recovered(&mut self, record: &DispatchRecord, properties: &[u8]) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         let properties = String::from_utf8_lossy(properties);
-        if let Some(end) = put_keys(&self.core, index, record, &properties)? {
-            self.checkpoint.set_index_msg_timestamp(end);
-        }
-        Ok(())
+        put_keys(&self.core, index, record, &properties)
     }
 }
 
@@ -341,21 +341,12 @@ fn properties_of(log: &CommitLog, record: &DispatchRecord) -> Option<MappedSlice
 
 /// UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 does; nothing for rolled-back messages.
 /// Source: IndexService.buildIndex.
-fn put_keys(
-    core: &Core,
-    index: &mut IndexWriter,
-    record: &DispatchRecord,
-    properties: &str,
-) -> io::Result<Option<i64>> {
+fn put_keys(core: &Core, index: &mut IndexWriter, record: &DispatchRecord, properties: &str) -> io::Result<()> {
     if sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE {
-        return Ok(None);
+        return Ok(());
     }
     let topic = &record.queue.topic;
     let keys = properties::index_keys(properties).map(|key| key_hash(topic, key));
     let tags = properties::get(properties, names::TAGS).map(|tags| tag_hash(topic, tags));
-    let mut full = None;
-    for hash in keys.chain(tags) {
-        full = index.put(core, hash, record.physical_offset, record.store_timestamp)?.or(full);
-    }
-    Ok(full)
+    keys.chain(tags).try_for_each(|hash| index.put(core, hash, record.physical_offset, record.store_timestamp))
 }

@@ -15,6 +15,9 @@ use crate::dispatch::Dispatched;
 use crate::index::Index;
 use crate::queue_files::QueueFiles;
 
+/// So many changed queue files are flushed every flushIntervalConsumeQueue, more only thoroughly: each costs a sync.
+const FEW_FILES: usize = 16;
+
 /// What flushing needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Flusher {
@@ -40,9 +43,9 @@ impl Flusher {
                     core.flush.pause(interval, || core.stopping());
                 }
                 core.begin_flush();
-                self.flush_or_poison();
+                self.flush_and_tell();
             } else if stopping {
-                self.flush_or_poison();
+                self.flush_and_tell();
                 return;
             } else {
                 core.flush.wait(None);
@@ -50,19 +53,31 @@ impl Flusher {
         }
     }
 
-    fn flush_or_poison(&self) {
-        if let Err(error) = self.flush() {
-            self.core.poison(format!("cannot flush the commit log: {error}"));
-        }
+    fn flush_and_tell(&self) {
+        // An error has poisoned the store.
+        let _ = self.flush();
         // Under SYNC_FLUSH, what is flushed may be dispatched.
         self.core.dispatch.notify();
     }
 
     /// Flushes everything appended before the call.
     /// # Errors
-    /// What the system said. What was to be flushed must then be taken as lost: a later fdatasync may succeed without
-    /// having written it.
+    /// What the system said; the store is poisoned then. What was to be flushed must be taken as lost: a later fdatasync
+    /// may succeed without having written it.
     pub(crate) fn flush(&self) -> io::Result<()> {
+        // One at a time: the system tells of a failed write once only, and whoever flushes next must know of it.
+        let _one = self.core.flush_lock.lock();
+        if let Some(reason) = self.core.poisoned() {
+            return Err(io::Error::other(reason.to_string()));
+        }
+        let flushed = self.sync();
+        if let Err(error) = &flushed {
+            self.core.poison(format!("cannot flush the commit log: {error}"));
+        }
+        flushed
+    }
+
+    fn sync(&self) -> io::Result<()> {
         let from = self.core.watermark.flushed();
         let store_timestamp = self.log.last_store_timestamp();
         let to = self.log.wrote();
@@ -96,13 +111,17 @@ impl Checkpointer {
     pub(crate) fn run(&self) {
         let core = &self.flusher.core;
         core.checkpoint.attach();
-        let interval = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
+        let often = Duration::from_millis(core.config.flush_interval_consume_queue_ms);
+        let seldom = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
         while !core.stopping() && core.poisoned().is_none() {
             if !core.checkpoint_due() {
                 core.checkpoint.wait(None);
                 continue;
             }
-            core.checkpoint.pause(interval, || core.stopping());
+            core.checkpoint.pause(often.min(seldom), || core.stopping());
+            if self.queue_files.dirty_files() > FEW_FILES {
+                core.checkpoint.pause(seldom.saturating_sub(often), || core.stopping());
+            }
             if core.stopping() {
                 return;
             }
@@ -123,7 +142,9 @@ impl Checkpointer {
         self.flusher.flush()?;
         self.queue_files.flush()?;
         if let Some(index) = &self.index {
+            let (end_timestamp, _) = index.last_update();
             index.flush(core)?;
+            self.flusher.checkpoint.set_index_flushed(end_timestamp);
         }
         let store_timestamp = last_record.and_then(|offset| self.flusher.log.store_timestamp_at(offset)).unwrap_or(0);
         self.flusher.checkpoint.set_durable(durable, store_timestamp, last_record);

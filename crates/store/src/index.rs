@@ -14,6 +14,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use codec::index::{ENTRY_LEN, Entry, HASH_SLOT_COUNT_POSITION, Header, INDEX_COUNT_POSITION, Layout, time_diff_s};
 use foldhash::fast::FixedState;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::core::Core;
@@ -29,6 +30,8 @@ pub(crate) struct Index {
     dir: PathBuf,
     layout: Layout,
     files: ArcSwap<Vec<Arc<IndexFile>>>,
+    /// Files that became full and are not on the disk yet.
+    full: Mutex<Vec<Arc<IndexFile>>>,
 }
 
 #[derive(Debug)]
@@ -84,7 +87,8 @@ impl Index {
             }
             files.push(Arc::new(file));
         }
-        Ok((Index { dir, layout, files: ArcSwap::from_pointee(files) }, rebuild_from))
+        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default() };
+        Ok((index, rebuild_from))
     }
 
     /// Physical offset of the last message in the index, if there is one.
@@ -159,10 +163,12 @@ impl Index {
         Ok(())
     }
 
-    /// Brings the newest file to the disk.
+    /// Brings everything written to the disk.
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, core: &Core) -> io::Result<()> {
+        let full = std::mem::take(&mut *self.full.lock());
+        full.iter().try_for_each(|file| core.fs.sync_data(&file.file))?;
         self.files.load().last().map_or(Ok(()), |file| core.fs.sync_data(&file.file))
     }
 
@@ -348,17 +354,10 @@ impl IndexWriter {
         self.batch = None;
     }
 
-    /// Adds one entry to the batch. Returns the end time of a file that became full and is on the disk.
+    /// Adds one entry to the batch; begins a new file when the newest is full.
     /// # Errors
     /// What the system said; then [`IndexWriter::discard`] and do the batch again.
-    pub(crate) fn put(
-        &mut self,
-        core: &Core,
-        key_hash: u32,
-        phy_offset: u64,
-        store_timestamp: i64,
-    ) -> io::Result<Option<i64>> {
-        let mut full = None;
+    pub(crate) fn put(&mut self, core: &Core, key_hash: u32, phy_offset: u64, store_timestamp: i64) -> io::Result<()> {
         let is_full = |batch: &Batch| batch.header.index_count >= batch.file.layout.entries;
         if self.batch.as_ref().is_some_and(|batch| is_full(batch) || batch.slots.len() >= Self::MAX_BATCH / 2) {
             self.commit(core)?;
@@ -371,13 +370,12 @@ impl IndexWriter {
             }),
         };
         if is_full(&batch) {
-            core.fs.sync_data(&batch.file.file)?;
-            full = Some(batch.header.end_timestamp);
+            self.index.full.lock().push(Arc::clone(&batch.file));
             batch = Batch::over(self.index.add(core, Some(&batch.header))?);
         }
         batch.push(key_hash, i64::try_from(phy_offset).unwrap_or(i64::MAX), store_timestamp);
         self.batch = Some(batch);
-        Ok(full)
+        Ok(())
     }
 
     /// Writes the batch.

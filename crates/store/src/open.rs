@@ -48,15 +48,15 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         StoreCheckpoint::open(&core).map_err(|error| io_error("open", &checkpoint_path, error))?;
     let checkpoint = Arc::new(checkpoint);
     let last_exit = recovery::last_exit(clean, &found);
-    // From here on the store is changed: a kill must be noticed by the next start, also by a Java broker.
+    let parts = recover(&core, queue_root, last_exit, &found, &checkpoint, delays, listener)?;
+    let Parts { dispatcher, checkpointer, recovered_from } = parts;
+    // Only now: had it been there before, a second attempt to open a damaged store would take it for one that was killed,
+    // and cut it. A kill up to here leaves nothing that another recovery would not do again.
     let pid = std::process::id().to_string();
     core.fs
         .write_file(&abort, pid.as_bytes())
         .and_then(|()| core.fs.sync_dir(&root))
         .map_err(|error| io_error("write", &abort, error))?;
-
-    let parts = recover(&core, queue_root, last_exit, &found, &checkpoint, delays, listener)?;
-    let Parts { dispatcher, checkpointer, recovered_from } = parts;
     let log = Arc::clone(&dispatcher.log);
     checkpoint.begin(&core, recovered_from, log.wrote());
     let checkpointed = checkpointer.checkpoint();
@@ -112,9 +112,12 @@ fn recover(
     }
     let size = core.config.mapped_file_size_consume_queue;
     let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
-    queue_files.set_log_end(log.end);
     queue_files.set_log_min(log.min);
     let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
+    if last_exit == LastExit::Clean && found.own.is_none() {
+        recovery::check_queues(&files, &queues, &log)?;
+    }
+    queue_files.set_log_end(log.end);
     let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
@@ -216,12 +219,10 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
     })
 }
 
-fn lock(core: &Core, path: &PathBuf) -> Result<RangeLock, OpenError> {
+fn lock(core: &Core, path: &Path) -> Result<RangeLock, OpenError> {
     let file = open_or_create(core, path).map_err(|error| io_error("open", path, error))?;
     let lock = RangeLock::take(file).map_err(|error| match error {
-        LockError::Held(pid) => {
-            OpenError::Locked { path: path.parent().map_or_else(|| path.clone(), Path::to_owned), pid }
-        }
+        LockError::Held(pid) => OpenError::Locked { path: path.parent().unwrap_or(path).to_owned(), pid },
         LockError::Io(error) => io_error("lock", path, error),
     })?;
     core.fs.write_all_at(lock.file(), b"lock", 0).map_err(|error| io_error("write", path, error))?;

@@ -134,6 +134,11 @@ impl QueueFiles {
         dirty.new_dirs.insert(self.topic_dir(&queue.topic));
     }
 
+    /// How many files have changed since the last flush.
+    pub(crate) fn dirty_files(&self) -> usize {
+        self.dirty.lock().files.len()
+    }
+
     /// Brings everything written before the call to the disk.
     /// # Errors
     /// What the system said; what was to be flushed is then unknown.

@@ -46,7 +46,8 @@ pub(crate) fn last_exit(clean: bool, found: &Found) -> LastExit {
     match found.own {
         _ if clean => LastExit::Clean,
         Some(own) if own.same_boot => LastExit::Killed,
-        _ => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
+        Some(own) => LastExit::Unknown { flushed_timestamp: own.index_flushed_timestamp },
+        None => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
     }
 }
 
@@ -296,6 +297,31 @@ impl Pass {
         }
         dispatcher.commit_index()
     }
+}
+
+/// After a clean stop of a Java broker, whose checkpoint does not say where the log ends: no queue may know of a message
+/// behind it.
+/// # Errors
+/// [`OpenError::Corrupted`] when one does.
+pub(crate) fn check_queues(files: &[MappedFile], queues: &QueueTable, log: &Log) -> Result<(), OpenError> {
+    let root = queues.files().root();
+    load_all(queues).map_err(|error| io_error("read", root, error))?;
+    for queue in queues.all() {
+        let end = queue.last_physical_end(queues.files()).map_err(|error| io_error("read", root, error))?;
+        let Some(end) = end.filter(|end| *end > log.end) else { continue };
+        let file = files.iter().rev().find(|file| file.first_offset() <= log.end);
+        let path = file.map_or_else(|| root.to_owned(), |file| file.path().to_owned());
+        let reason = format!(
+            "the message there is damaged or gone, but queue {} of {} has messages up to {end}; {GIVE_UP_REMEDY}",
+            queue.queue_id, queue.topic
+        );
+        return Err(OpenError::Corrupted {
+            path,
+            file_position: log.end - file.map_or(log.end, MappedFile::first_offset),
+            reason,
+        });
+    }
+    Ok(())
 }
 
 /// Loads every queue, which cuts units that point behind the end of the log. On a few threads: it is mostly waiting.

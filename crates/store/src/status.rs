@@ -27,7 +27,7 @@ pub struct StoreStatus {
     pub poisoned: Option<Arc<str>>,
     /// Store time of the oldest message that is left, ms; -1 when there is none.
     pub earliest_message_time: i64,
-    /// Records at the start of the log that have been put since the open: messages put.
+    /// Messages put since the open.
     pub puts: u64,
     /// Bytes put.
     pub put_bytes: u64,

@@ -187,8 +187,11 @@ fn limits_are_named() {
     assert_eq!(store.status().max_offset, 0);
 }
 
+/// Topic, queue id, queue offset, tagsCode, properties.
+type Told = (String, i32, i64, i64, String);
+
 #[derive(Default)]
-struct Seen(Mutex<Vec<(String, i32, i64, i64, String)>>);
+struct Seen(Mutex<Vec<Told>>);
 
 impl MessageArrivingListener for Seen {
     fn arriving(&self, a: &Arrival<'_>) {

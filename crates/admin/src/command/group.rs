@@ -134,10 +134,9 @@ fn describe(config: &SubscriptionGroupConfig) -> String {
 /// [`AdminError`].
 pub async fn delete(c: &Context) -> Result<(), AdminError> {
     let group = c.need("groupName")?;
-    let header = DeleteSubscriptionGroupRequestHeader {
-        group_name: group.into(),
-        clean_offset: c.values.is_true("removeOffset"),
-    };
+    let clean_offset = c.values.is_true("removeOffset");
+    let header =
+        DeleteSubscriptionGroupRequestHeader { group_name: group.into(), clean_offset, remove_offset: clean_offset };
     let addrs = c.targets().await?;
     let cluster = c.values.get("clusterName").filter(|_| !c.values.has("brokerAddr"));
     for addr in addrs {

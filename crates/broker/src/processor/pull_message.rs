@@ -22,7 +22,7 @@ use protocol::response_code::{
 };
 use protocol::sys_flag::{perm, pull as pull_flag};
 use remoting::clock;
-use remoting::reply::{Body, Outcome, Reply, Request};
+use remoting::reply::{Body, Outcome, Reply, ReplySlot, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
 use store::{GetMessageStatus, GetQuery, GetResult, MessageStore};
@@ -80,6 +80,15 @@ struct Allowed {
     filter: TagFilter,
 }
 
+/// A pull that waits, with the duty to answer it.
+struct Held {
+    header: PullMessageRequestHeader,
+    code: i32,
+    filter: TagFilter,
+    deadline_ms: i64,
+    slot: ReplySlot<PullMessageResponseHeader>,
+}
+
 impl PullParts {
     fn pull(parts: &Arc<PullParts>, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
         let header = &request.header;
@@ -99,31 +108,47 @@ impl PullParts {
             true => header.suspend_timeout_millis,
             false => options.broker.short_polling_time_mills,
         };
-        PullParts::hold(parts, &request, allowed.filter, wait_ms);
+        let held = Held {
+            slot: request.slot(),
+            deadline_ms: clock::now_ms().saturating_add(wait_ms.max(0)),
+            filter: allowed.filter,
+            code: request.code,
+            header: request.header,
+        };
+        let queue_offset = held.header.queue_offset;
+        PullParts::hold(parts, held, queue_offset);
         Outcome::Parked
     }
 
-    fn hold(parts: &Arc<PullParts>, request: &Request<PullMessageRequestHeader>, filter: TagFilter, wait_ms: i64) {
-        let slot = request.slot::<PullMessageResponseHeader>();
-        let channel = slot.channel().clone();
-        let (header, code, shared) = (request.header.clone(), request.code, parts.clone());
+    /// Holds a pull until a message it may want arrives at `queue_offset` or behind it.
+    fn hold(parts: &Arc<PullParts>, held: Held, queue_offset: i64) {
+        let (topic, queue_id) = (held.header.topic.clone(), held.header.queue_id);
+        let (channel, shared) = (held.slot.channel().clone(), parts.clone());
         let pull = HeldPull {
-            queue_offset: header.queue_offset,
-            deadline_ms: clock::now_ms().saturating_add(wait_ms.max(0)),
-            filter: Box::new(filter),
+            queue_offset,
+            deadline_ms: held.deadline_ms,
+            filter: Box::new(held.filter.clone()),
             is_gone: Box::new(move || channel.is_closed()),
             resume: Box::new(move |why| match why {
-                Wake::Shutdown => slot.discard(),
-                Wake::Arrived | Wake::TimedOut => slot.send(shared.resumed(&header, code)),
+                Wake::Shutdown => held.slot.discard(),
+                Wake::Arrived | Wake::TimedOut => PullParts::resume(&shared, held, why),
             }),
         };
-        let header = &request.header;
-        parts
-            .hold
-            .park(&header.topic, header.queue_id, pull, || parts.store.max_offset(&header.topic, header.queue_id));
+        parts.hold.park(&topic, queue_id, pull, || parts.store.max_offset(&topic, queue_id));
     }
 
-    /// A held pull goes on: everything is looked at anew, but it is not held again.
+    /// A held pull goes on. What arrived between looking and holding may not be what it wants: then it is held again.
+    fn resume(parts: &Arc<PullParts>, held: Held, why: Wake) {
+        let reply = parts.resumed(&held.header, held.code);
+        let next = reply.header.as_ref().map_or(0, |header| header.next_begin_offset);
+        if why == Wake::Arrived && reply.code == PULL_RETRY_IMMEDIATELY && next > held.header.queue_offset {
+            PullParts::hold(parts, held, next);
+        } else {
+            held.slot.send(reply);
+        }
+    }
+
+    /// Everything is looked at anew.
     fn resumed(&self, header: &PullMessageRequestHeader, code: i32) -> PullReply {
         let options = self.config.get();
         match self.check(header, code, &options) {

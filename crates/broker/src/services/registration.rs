@@ -1,6 +1,7 @@
 //! Registration with nameservers: at boot, periodically, and at once after a topic change, a reconnect or a change of
 //! the nameserver's address. Nameservers know nothing of each other, so each has a task of its own.
 
+use crate::announcements::Announcements;
 use crate::config::BrokerOptions;
 use crate::config_manager::BrokerConfigManager;
 use crate::parts::Parts;
@@ -18,7 +19,7 @@ use remoting::channel::CallError;
 use remoting::client::Client;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(super) struct Registrar {
     config: Arc<BrokerConfigManager>,
     topics: Arc<TopicConfigManager>,
-    announce: Arc<Notify>,
+    announcements: Arc<Announcements>,
     client: Arc<Client>,
     attempts: watch::Sender<usize>,
 }
@@ -49,7 +50,7 @@ impl Registrar {
         Registrar {
             config: parts.config.clone(),
             topics: parts.topics.clone(),
-            announce: parts.announce.clone(),
+            announcements: parts.announcements.clone(),
             client,
             attempts: watch::Sender::new(0),
         }
@@ -61,7 +62,7 @@ impl Registrar {
         let mut retry = FIRST_RETRY;
         let (mut failing, mut first) = (false, true);
         loop {
-            topics.mark_unchanged();
+            let change = *topics.borrow_and_update();
             let registered = self.register(namesrv).await;
             if std::mem::take(&mut first) {
                 self.attempts.send_modify(|attempts| *attempts += 1);
@@ -72,6 +73,7 @@ impl Registrar {
                         tracing::info!(namesrv, "registered again");
                     }
                     (retry, failing) = (FIRST_RETRY, false);
+                    self.announcements.report(namesrv, change);
                     self.wait_for_news(namesrv, &mut topics).await;
                 }
                 Err(error) => {
@@ -79,6 +81,7 @@ impl Registrar {
                         tracing::warn!(namesrv, %error, "registration failed, trying again");
                     }
                     failing = true;
+                    self.announcements.report_unreachable(namesrv);
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(LAST_RETRY);
                 }
@@ -104,7 +107,6 @@ impl Registrar {
                 let _ = changed;
                 tokio::time::sleep(GATHER).await;
             }
-            () = self.announce.notified() => {}
             () = channel.gone() => {}
         }
     }

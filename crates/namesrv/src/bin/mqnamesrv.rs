@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use daemon::cli::{self, Print, Program};
 use daemon::environment::Environment;
-use daemon::exit::{Exit, FAILURE};
+use daemon::exit::{Exit, FAILURE, print_line};
 use daemon::memory::{self, MemoryBudget};
 use daemon::options::Config;
 use daemon::sd_notify::{Notify, notify};
@@ -37,7 +37,7 @@ fn configure(environment: &Environment) -> Result<(NamesrvConfiguration, MemoryB
     let line = cli::parse(Program::Namesrv, std::env::args_os().skip(1), &config)?;
     let notices = line.configure(&mut config)?;
     if let Some(file) = &line.config_file {
-        println!("load config properties file OK, {}", file.display());
+        print_line(&format!("load config properties file OK, {}", file.display()));
     }
     if let Some(print) = line.print {
         return Err(Exit::on_stdout(0, config.print(print == Print::Important).trim_end()));
@@ -62,7 +62,7 @@ fn configure(environment: &Environment) -> Result<(NamesrvConfiguration, MemoryB
 async fn serve(config: NamesrvConfiguration, memory: MemoryBudget, serialize_type: &str) -> Result<(), Exit> {
     let mut signals = Signals::new().map_err(|error| Exit::new(FAILURE, format!("cannot take signals: {error}")))?;
     let namesrv = Namesrv::start(config, memory)?;
-    println!("The Name Server boot success. serializeType={serialize_type}");
+    print_line(&format!("The Name Server boot success. serializeType={serialize_type}"));
     notify(Notify::Ready);
     notify(Notify::Status(&format!("listening on {}", namesrv.local_addr())));
     signals.stop().await;

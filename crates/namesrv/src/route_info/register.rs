@@ -87,6 +87,8 @@ impl RouteInfo {
 
         self.generation += 1;
         let live = LiveInfo {
+            name: broker.name.clone(),
+            id: broker.id,
             last_update_ms: now_ms,
             timeout_ms: broker.timeout_ms.unwrap_or(DEFAULT_HEARTBEAT_TIMEOUT_MS),
             data_version: broker.topics.data_version,
@@ -124,21 +126,28 @@ impl RouteInfo {
         }
     }
 
-    /// Enters cluster, name, id, address, zone. Returns whether an existing entry changed.
+    /// Enters cluster, name, id, address, zone. Returns whether an existing entry changed. A name belongs to one cluster, that
+    /// of its newest registration; Java would list it in both and never forget it.
     fn put_identity(&mut self, broker: &Registration) -> bool {
+        let former = self.broker_addr_table.get(&broker.name).map(|data| data.cluster.clone());
+        if let Some(former) = former.filter(|former| *former != broker.cluster) {
+            self.remove_from_cluster(&broker.name, &former);
+        }
         self.cluster_addr_table.entry(broker.cluster.clone()).or_default().insert(broker.name.clone());
         let data = self.broker_addr_table.entry(broker.name.clone()).or_insert_with(|| BrokerData {
             cluster: broker.cluster.clone(),
             broker_name: broker.name.clone(),
             ..BrokerData::default()
         });
-        let before = (data.enable_acting_master, data.zone_name.clone());
+        let before = (data.cluster.clone(), data.enable_acting_master, data.zone_name.clone());
+        data.cluster.clone_from(&broker.cluster);
         data.enable_acting_master = broker.enable_acting_master.unwrap_or(false);
         data.zone_name.clone_from(&broker.zone_name);
         // A slave that became master keeps its address: one address stands under one id only.
         data.broker_addrs.retain(|id, addr| *addr != broker.addr || *id == broker.id);
         let old = data.broker_addrs.insert(broker.id, broker.addr.clone());
-        before != (data.enable_acting_master, data.zone_name.clone()) || old.as_ref() != Some(&broker.addr)
+        before != (data.cluster.clone(), data.enable_acting_master, data.zone_name.clone())
+            || old.as_ref() != Some(&broker.addr)
     }
 
     /// Enters the topics of a master, or of the slave that stands first while there is none.

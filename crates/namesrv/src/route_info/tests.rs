@@ -324,3 +324,31 @@ fn data_versions() {
     table.register(one, RULES, 1).unwrap();
     assert_eq!(table.version(), before, "a registration that brings nothing new leaves routes as they are");
 }
+
+#[test]
+fn a_broker_that_changed_its_cluster_is_in_the_new_one_only() {
+    let mut table = RouteInfo::new();
+    let old = broker("a", 0, 1);
+    table.register(old.clone(), RULES, 0).unwrap();
+    let other = Registration { cluster: "d".into(), addr: "a-1:10911".into(), ..broker("a", 1, 2) };
+    table.register(other, RULES, 0).unwrap();
+    assert!(table.topics_by_cluster("c").topic_list.is_empty());
+    assert_eq!(table.topics_by_cluster("d").topic_list, ["T", "TBW102"]);
+    // Both still go by themselves.
+    let gone = table.brokers_of_channel(1);
+    table.unregister(&gone, RULES);
+    assert_eq!(addrs(&table, "a").len(), 1);
+    let gone = table.brokers_of_channel(2);
+    table.unregister(&gone, RULES);
+    assert!(table.cluster_info().cluster_addr_table.is_empty());
+    assert!(table.cluster_info().broker_addr_table.is_empty());
+}
+
+#[test]
+fn a_request_for_a_broker_unknown_in_its_cluster_touches_nothing() {
+    let mut table = RouteInfo::new();
+    table.register(broker("a", 0, 1), RULES, 0).unwrap();
+    let foreign = table.unregistration("d", "a-0:10911", "a", 0, 9).unwrap();
+    table.unregister(&[foreign], RULES);
+    assert!(table.route("T", false).is_ok());
+}

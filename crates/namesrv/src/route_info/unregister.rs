@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::sys_flag::perm;
 
-use super::{BrokerAddr, MinBrokerIdChange, RouteInfo, Rules};
+use super::{BrokerAddr, LiveInfo, MinBrokerIdChange, RouteInfo, Rules};
 
 /// That a broker goes: it said so (request 104), its connection closed, or it was silent too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl RouteInfo {
     #[must_use]
     pub fn brokers_of_channel(&self, channel: u64) -> Vec<Unregistration> {
         let of_channel = self.broker_live_table.iter().filter(|(_, live)| live.channel == channel);
-        of_channel.filter_map(|(broker, live)| self.unregistration_of(broker, live.generation)).collect()
+        of_channel.filter_map(|(broker, live)| self.unregistration_of(broker, live)).collect()
     }
 
     /// The brokers that were silent longer than they may be.
@@ -66,7 +66,7 @@ impl RouteInfo {
             .iter()
             .filter(|(_, live)| live.last_update_ms.saturating_add(live.timeout_ms) < now_ms)
             .map(|(broker, live)| Expired {
-                unregistration: self.unregistration_of(broker, live.generation),
+                unregistration: self.unregistration_of(broker, live),
                 broker: broker.clone(),
                 channel: live.channel,
                 timeout_ms: live.timeout_ms,
@@ -93,14 +93,16 @@ impl RouteInfo {
             self.broker_live_table.remove(&gone.broker);
             self.filter_server_table.remove(&gone.broker);
             let data = self.broker_addr_table.get_mut(&gone.name);
-            let Some(data) = data.filter(|data| data.cluster == gone.broker.cluster) else {
+            // A request in the name of a broker that never registered may not touch another cluster's.
+            let Some(data) = data.filter(|data| gone.generation.is_some() || data.cluster == gone.broker.cluster)
+            else {
                 continue;
             };
             let was_min = Self::smallest(&data.broker_addrs).is_some_and(|(id, _)| id == gone.id);
             let before = data.broker_addrs.len();
             data.broker_addrs.retain(|_, addr| *addr != gone.broker.addr);
             if data.broker_addrs.is_empty() {
-                self.remove_name(&gone.name, &gone.broker.cluster);
+                self.remove_name(&gone.name);
                 removed.insert(gone.name.clone());
             } else if data.broker_addrs.len() < before {
                 reduced.insert(gone.name.clone());
@@ -148,20 +150,25 @@ impl RouteInfo {
         count
     }
 
-    fn unregistration_of(&self, broker: &BrokerAddr, generation: u64) -> Option<Unregistration> {
-        self.broker_addr_table.values().filter(|data| data.cluster == broker.cluster).find_map(|data| {
-            let id = data.broker_addrs.iter().find(|(_, addr)| **addr == broker.addr).map(|(&id, _)| id)?;
-            Some(Unregistration {
-                broker: broker.clone(),
-                name: data.broker_name.clone(),
-                id,
-                generation: Some(generation),
-            })
+    /// None when its id has moved to another address since.
+    fn unregistration_of(&self, broker: &BrokerAddr, live: &LiveInfo) -> Option<Unregistration> {
+        let addrs = &self.broker_addr_table.get(&live.name)?.broker_addrs;
+        (addrs.get(&live.id) == Some(&broker.addr)).then(|| Unregistration {
+            broker: broker.clone(),
+            name: live.name.clone(),
+            id: live.id,
+            generation: Some(live.generation),
         })
     }
 
-    fn remove_name(&mut self, name: &str, cluster: &str) {
-        self.broker_addr_table.remove(name);
+    fn remove_name(&mut self, name: &str) {
+        if let Some(data) = self.broker_addr_table.remove(name) {
+            self.remove_from_cluster(name, &data.cluster);
+        }
+    }
+
+    /// Takes a name out of a cluster, and away the cluster with its last name.
+    pub(super) fn remove_from_cluster(&mut self, name: &str, cluster: &str) {
         if let Some(names) = self.cluster_addr_table.get_mut(cluster) {
             names.remove(name);
             if names.is_empty() {

@@ -1,6 +1,7 @@
 //! The broker's configuration over the wire: 25, 26; and cleaning by hand: 306, 329.
 
 use crate::config_manager::BrokerConfigManager;
+use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use daemon::error::ConfigError;
 use protocol::body::encode;
@@ -11,7 +12,6 @@ use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
 use store::MessageStore;
-use tokio::sync::Notify;
 
 /// Shows and changes settings.
 pub struct ConfigAdmin {
@@ -19,8 +19,8 @@ pub struct ConfigAdmin {
     pub config: Arc<BrokerConfigManager>,
     /// To be cleaned on request.
     pub store: Arc<MessageStore>,
-    /// Told when settings changed that nameservers should know.
-    pub changed: Arc<Notify>,
+    /// Announced anew when the broker's permission changes.
+    pub topics: Arc<TopicConfigManager>,
 }
 
 impl Processor<GetBrokerConfig> for ConfigAdmin {
@@ -41,7 +41,7 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                 tracing::info!(changed = ?outcome.changed, dropped = ?outcome.dropped, peer = %request.channel.peer(),
                     "configuration updated");
                 if outcome.changed.iter().any(|key| key == "brokerPermission") {
-                    self.changed.notify_one();
+                    self.topics.announce_again();
                 }
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),

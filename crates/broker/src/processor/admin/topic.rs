@@ -1,5 +1,6 @@
 //! Topics: 17, 18, 21, 202, 215, 305, 316, 351.
 
+use crate::announcements::Announcements;
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
@@ -21,7 +22,7 @@ use protocol::operation::{
     CleanUnusedTopic, DeleteTopicInBroker, GetAllTopicConfig, GetSystemTopicListFromBroker, GetTopicConfig,
     GetTopicStatsInfo, UpdateAndCreateTopic, UpdateAndCreateTopicList,
 };
-use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
+use protocol::response_code::INVALID_PARAMETER;
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::{BTreeMap, HashSet};
@@ -35,6 +36,8 @@ const MAX_QUEUES: i32 = 65_535;
 pub struct TopicAdmin {
     /// Topics.
     pub topics: Arc<TopicConfigManager>,
+    /// A new topic is answered once nameservers know it, so that its route is there for whoever comes next.
+    pub announcements: Arc<Announcements>,
     /// Offsets, which go with a deleted topic.
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Queues, which go with a deleted topic.
@@ -69,21 +72,35 @@ impl Processor<UpdateAndCreateTopic> for TopicAdmin {
             topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
             write_queue_nums: header.write_queue_nums,
         };
-        self.create(vec![config]).unwrap_or_else(|refusal| refusal).into()
+        self.create(vec![config])
     }
 }
 
 impl Processor<UpdateAndCreateTopicList> for TopicAdmin {
     fn process(&self, request: Request<NoHeader>) -> Outcome {
         match json::from_slice::<CreateTopicListRequestBody>(&request.body) {
-            Ok(body) => self.create(body.topic_config_list).unwrap_or_else(|refusal| refusal).into(),
+            Ok(body) => self.create(body.topic_config_list),
             Err(error) => bad_body(error).into(),
         }
     }
 }
 
 impl TopicAdmin {
-    fn create(&self, configs: Vec<TopicConfig>) -> Result<Reply, Reply> {
+    fn create(&self, configs: Vec<TopicConfig>) -> Outcome {
+        match self.put(configs) {
+            Ok(change) => {
+                let announcements = self.announcements.clone();
+                Outcome::Later(Box::pin(async move {
+                    announcements.announced(change).await;
+                    Reply::success()
+                }))
+            }
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Puts topics; the number of the change that nameservers must be told.
+    fn put(&self, configs: Vec<TopicConfig>) -> Result<u64, Reply> {
         let protect = self.config.get().broker.validate_system_topic_when_update_topic;
         for config in &configs {
             let topic = &config.topic_name;
@@ -107,11 +124,10 @@ impl TopicAdmin {
             }
         }
         let unchanged = |config: &TopicConfig| self.topics.get(&config.topic_name).is_some_and(|old| *old == *config);
-        if configs.iter().all(unchanged) {
-            return Ok(Reply::success());
+        if !configs.iter().all(unchanged) {
+            self.topics.put(configs).map_err(not_persisted)?;
         }
-        self.topics.put(configs).map_err(not_persisted)?;
-        Ok(Reply::success())
+        Ok(self.topics.last_change())
     }
 
     fn delete(&self, topic: &str) -> Result<Reply, Reply> {
@@ -248,11 +264,6 @@ fn alter_attributes(
         }
     }
     Ok(attributes)
-}
-
-/// An unexpected state, told to the administrator.
-pub fn internal<R>(what: impl std::fmt::Display) -> Reply<R> {
-    Reply::error(SYSTEM_ERROR, what.to_string())
 }
 
 #[cfg(test)]

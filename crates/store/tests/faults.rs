@@ -1,0 +1,286 @@
+//! A disk that fails, or is full: what was acknowledged stays true, and a full disk heals.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may panic and read clocks")]
+
+mod common;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use common::{block_on, bodies, config, eventually, message, open, put, settle, sync_config};
+use store::{
+    DirItem, DiskUsage, FileSystem, FlushError, MessageStore, NoListener, OpenError, PutError, RealFileSystem,
+    StoreConfig, SystemClock,
+};
+
+/// Fails one operation on files whose path contains a word, for as long as it is set.
+#[derive(Debug, Default)]
+struct Faults {
+    fail: Mutex<Option<(&'static str, &'static str, i32)>>,
+    usage: Mutex<Option<DiskUsage>>,
+}
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+impl Faults {
+    fn set(&self, operation: &'static str, path: &'static str, errno: i32) {
+        *self.fail.lock().unwrap() = Some((operation, path, errno));
+    }
+
+    fn lift(&self) {
+        *self.fail.lock().unwrap() = None;
+    }
+
+    fn check(&self, operation: &str, path: &Path) -> io::Result<()> {
+        match *self.fail.lock().unwrap() {
+            Some((failing, word, errno)) if failing == operation && path.to_str().unwrap().contains(word) => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_file(&self, operation: &str, file: &File) -> io::Result<()> {
+        self.check(operation, &std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default())
+    }
+}
+
+impl FileSystem for Faults {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.check("create_dir_all", path)?;
+        RealFileSystem.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirItem>> {
+        RealFileSystem.list(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<File> {
+        RealFileSystem.open(path)
+    }
+    fn create(&self, path: &Path, len: u64) -> io::Result<File> {
+        self.check("create", path)?;
+        RealFileSystem.create(path, len)
+    }
+    fn len(&self, file: &File) -> io::Result<u64> {
+        RealFileSystem.len(file)
+    }
+    fn modified_ms(&self, file: &File) -> io::Result<i64> {
+        RealFileSystem.modified_ms(file)
+    }
+    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        self.check_file("allocate", file)?;
+        RealFileSystem.allocate(file, position, len)
+    }
+    fn zero(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
+        RealFileSystem.zero(file, position, len)
+    }
+    fn read_exact_at(&self, file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
+        RealFileSystem.read_exact_at(file, bytes, position)
+    }
+    fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.check_file("write_all_at", file)?;
+        RealFileSystem.write_all_at(file, bytes, position)
+    }
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        self.check_file("sync_data", file)?;
+        RealFileSystem.sync_data(file)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.check("sync_dir", path)?;
+        RealFileSystem.sync_dir(path)
+    }
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.check("sync_all", path)?;
+        RealFileSystem.sync_all(path)
+    }
+    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        RealFileSystem.write_file(path, bytes)
+    }
+    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        RealFileSystem.read_file(path)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealFileSystem.remove_dir_all(path)
+    }
+    fn usage(&self, path: &Path) -> io::Result<DiskUsage> {
+        self.usage.lock().unwrap().map_or_else(|| RealFileSystem.usage(path), Ok)
+    }
+}
+
+fn with(config: StoreConfig) -> (Arc<Faults>, Result<MessageStore, OpenError>) {
+    let faults = Arc::new(Faults::default());
+    let store = open_on(&faults, config);
+    (faults, store)
+}
+
+fn open_on(faults: &Arc<Faults>, config: StoreConfig) -> Result<MessageStore, OpenError> {
+    MessageStore::open_with(config, Arc::new(NoListener), Arc::clone(faults) as _, Arc::new(SystemClock))
+}
+
+#[test]
+fn a_failed_flush_makes_the_store_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, store) = with(sync_config(dir.path()));
+    let store = store.unwrap();
+    let first = put(&store, "T", 0, b"acknowledged");
+    block_on(store.flushed(first.end())).unwrap();
+    settle(&store);
+    faults.set("sync_data", "commitlog", EIO);
+    let place = put(&store, "T", 0, b"not acknowledged");
+    let error = block_on(store.flushed(place.end())).unwrap_err();
+    assert!(
+        matches!(&error, FlushError::Poisoned { reason } if reason.contains("cannot flush the commit log")),
+        "{error}"
+    );
+    faults.lift();
+    // It stays so, though the disk would work again: what was lost is unknown.
+    let refused = store.put(&message("T", 0, b"x", "")).unwrap_err();
+    assert!(matches!(refused, PutError::Poisoned { .. }), "{refused}");
+    assert_eq!(bodies(&store, "T", 0), [b"acknowledged".to_vec()]);
+    assert!(store.status().poisoned.is_some());
+    store.shutdown();
+    assert!(dir.path().join("abort").exists(), "not a clean stop");
+    drop(store);
+    assert_eq!(bodies(&open(config(dir.path())), "T", 0)[0], b"acknowledged");
+}
+
+#[test]
+fn a_failed_consume_queue_write_makes_the_store_read_only_and_is_made_good_by_recovery() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, store) = with(config(dir.path()));
+    let store = store.unwrap();
+    put(&store, "T", 0, b"one");
+    settle(&store);
+    faults.set("write_all_at", "consumequeue", EIO);
+    put(&store, "T", 0, b"two");
+    eventually("poison", || store.status().poisoned.is_some());
+    assert!(matches!(store.put(&message("T", 0, b"x", "")), Err(PutError::Poisoned { .. })));
+    drop(store);
+    assert_eq!(bodies(&open(config(dir.path())), "T", 0), [b"one".to_vec(), b"two".to_vec()]);
+}
+
+#[test]
+fn a_full_disk_is_an_error_at_allocation_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, store) = with(config(dir.path()));
+    let store = store.unwrap();
+    faults.set("allocate", "commitlog", ENOSPC);
+    let body = vec![1; 4000];
+    let mut stored = 0;
+    let error = loop {
+        match store.put(&message("T", 0, &body, "")) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, PutError::NoFile { reason } if reason.contains("space")), "{error}");
+    // The file that was prepared beforehand took some.
+    assert!((3..=8).contains(&stored), "{stored}");
+    assert!(store.status().poisoned.is_none());
+    settle(&store);
+    assert_eq!(bodies(&store, "T", 0).len(), stored);
+    faults.lift();
+    assert_eq!(put(&store, "T", 0, &body).queue_offset, i64::try_from(stored).unwrap());
+    settle(&store);
+    drop(store);
+    assert_eq!(bodies(&open(config(dir.path())), "T", 0).len(), stored + 1);
+}
+
+#[test]
+fn a_full_disk_for_consume_queues_refuses_puts_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let (faults, store) = with(config(dir.path()));
+    let store = store.unwrap();
+    put(&store, "T", 0, b"one");
+    settle(&store);
+    faults.set("write_all_at", "consumequeue", ENOSPC);
+    put(&store, "T", 0, b"two");
+    eventually("refusal", || matches!(store.put(&message("T", 0, b"x", "")), Err(PutError::DiskFull { .. })));
+    assert!(store.status().disk_full);
+    faults.lift();
+    settle(&store);
+    eventually("healing", || !store.status().disk_full);
+    put(&store, "T", 0, b"last");
+    settle(&store);
+    let bodies = bodies(&store, "T", 0);
+    assert_eq!((bodies[1].as_slice(), bodies.last().unwrap().as_slice()), (&b"two"[..], &b"last"[..]));
+}
+
+#[test]
+fn disk_use_above_the_warning_level_refuses_puts_and_deletes_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        delete_commit_log_files_interval_ms: 0,
+        clean_resource_interval_ms: 3_600_000,
+        ..config(dir.path())
+    };
+    let (faults, store) = with(config);
+    let store = store.unwrap();
+    for _ in 0..100 {
+        put(&store, "T", 0, &[1; 1000]);
+    }
+    settle(&store);
+    let set = |used| *faults.usage.lock().unwrap() = Some(DiskUsage { used, available: 100 - used });
+    let files = store.status().commit_log_files;
+    set(80);
+    store.clean_now().unwrap();
+    // Young files stay, and puts go on.
+    assert_eq!(store.status().commit_log_files, files);
+    put(&store, "T", 0, b"x");
+    set(95);
+    store.clean_now().unwrap();
+    let error = store.put(&message("T", 0, b"x", "")).unwrap_err().to_string();
+    assert!(error.contains("95% full, limit 90% (diskSpaceWarningLevelRatio)"), "{error}");
+    assert!(store.status().commit_log_files < files);
+    assert_eq!(store.status().commit_log_disk_ratio, 0.95);
+    // Between the two levels it stays as it is.
+    set(88);
+    store.clean_now().unwrap();
+    assert!(store.put(&message("T", 0, b"x", "")).is_err());
+    set(50);
+    store.clean_now().unwrap();
+    put(&store, "T", 0, b"x");
+}
+
+#[test]
+fn no_room_for_a_new_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    faults.set("allocate", "commitlog", ENOSPC);
+    let error = open_on(&faults, config(dir.path())).unwrap_err();
+    assert!(matches!(error, OpenError::DiskFull { .. }), "{error}");
+    faults.set("create_dir_all", "commitlog", 13);
+    let error = open_on(&faults, config(dir.path())).unwrap_err();
+    let expect =
+        format!("chown -R {} {}", std::fs::metadata(dir.path()).map(owner).unwrap(), existing(dir.path()).display());
+    assert!(error.to_string().contains(&expect), "{error} {expect}");
+    // Nothing stays locked.
+    faults.lift();
+    put(&open_on(&faults, config(dir.path())).unwrap(), "T", 0, b"x");
+}
+
+fn owner(metadata: std::fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("{}:{}", metadata.uid(), metadata.gid())
+}
+
+/// The commit-log directory, which the first attempt made.
+fn existing(root: &Path) -> PathBuf {
+    root.join("commitlog")
+}
+
+#[test]
+fn a_failed_checkpoint_makes_the_store_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { flush_consume_queue_thorough_interval_ms: 1, ..config(dir.path()) };
+    let (faults, store) = with(config);
+    let store = store.unwrap();
+    faults.set("sync_data", "checkpoint", EIO);
+    put(&store, "T", 0, b"x");
+    eventually("poison", || store.status().poisoned.is_some());
+}
