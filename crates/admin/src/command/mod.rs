@@ -12,6 +12,7 @@ mod namesrv;
 mod offset;
 mod order_conf;
 mod query_message;
+mod stats;
 mod topic;
 mod topic_query;
 mod unsupported;
@@ -88,6 +89,7 @@ pub fn table() -> Vec<Command> {
             consumer_progress::run
         ),
         command!("cloneGroupOffset", "Clone offset from other group.", offset::CLONE, offset::clone),
+        command!("producer", "Query producer's instances, connection, status, etc.", stats::PRODUCER, stats::producer),
         command!("clusterList", "List cluster infos.", cluster_list::OPTIONS, cluster_list::run),
         command!("topicList", "Fetch all topic list from name server.", topic_query::LIST, topic_query::list),
         command!("updateKvConfig", "Create or update KV config.", namesrv::UPDATE_KV, namesrv::update_kv),
@@ -125,6 +127,7 @@ pub fn table() -> Vec<Command> {
             broker::delete_expired_commit_log
         ),
         command!("cleanUnusedTopic", "Clean unused topic on broker.", broker::CLEAN, broker::clean_unused_topic),
+        command!("statsAll", "Topic and Consumer tps stats.", stats::ALL, stats::all),
         command!("getNamesrvConfig", "Get configs of name server.", &[], namesrv::get_config),
         command!(
             "updateNamesrvConfig",
@@ -189,6 +192,8 @@ pub async fn run(args: &[String], out: Output) -> ExitCode {
     context.client.shutdown().await;
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough, as with `mqadmin … | head`.
+        Err(AdminError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => refuse(&format!("{} command failed: {error}", command.name)),
     }
 }
