@@ -142,7 +142,13 @@ func stopPush(o options) (fields, error) {
 	if !ok {
 		return nil, errors.New("no push consumer " + o["name"])
 	}
-	return nil, found.(*push).client.Shutdown()
+	p := found.(*push)
+	if err := p.client.Shutdown(); err != nil {
+		return nil, err
+	}
+	p.guard.Lock()
+	defer p.guard.Unlock()
+	return fields{"messages": append([]fields{}, p.received...)}, nil
 }
 
 func startPull(o options) (fields, error) {

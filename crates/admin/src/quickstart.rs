@@ -23,7 +23,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(name = "quickstart.Producer", about = "Sends messages `Hello RocketMQ N` with tag TagA")]
 struct ProducerArgs {
-    /// Name servers, host:port[;host:port]
+    /// Name servers: host:port, several joined by semicolons
     #[arg(short = 'n', long = "namesrvAddr", env = "NAMESRV_ADDR")]
     namesrv_addr: Option<String>,
     /// Topic
@@ -43,7 +43,7 @@ struct ProducerArgs {
 #[derive(Parser)]
 #[command(name = "quickstart.Consumer", about = "Prints the messages of a topic until it is interrupted")]
 struct ConsumerArgs {
-    /// Name servers, host:port[;host:port]
+    /// Name servers: host:port, several joined by semicolons
     #[arg(short = 'n', long = "namesrvAddr", env = "NAMESRV_ADDR")]
     namesrv_addr: Option<String>,
     /// Topic

@@ -2,7 +2,7 @@
 
 use crate::metadata::MetadataFile;
 use daemon::persist::LoadError;
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use parking_lot::RwLock;
 use protocol::body::topic::DataVersion;
 use remoting::clock;
@@ -82,7 +82,7 @@ impl ConsumerOffsetManager {
     pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
         let mut state = self.state.write();
         insert(&mut state.offsets, group, topic, queue_id, offset);
-        if self.commits.fetch_add(1, Ordering::Relaxed) % VERSION_STEP == 0 {
+        if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(VERSION_STEP) {
             state.version = state.version.next(clock::now_ms());
         }
     }
@@ -211,8 +211,8 @@ fn insert(table: &mut Table, group: &str, topic: &str, queue_id: i32, offset: i6
         queues.insert(queue_id, offset);
         return;
     }
-    let topics = table.entry(group.to_owned()).or_insert_with(HashMap::new);
-    topics.entry(topic.to_owned()).or_insert_with(HashMap::new).insert(queue_id, offset);
+    let topics = table.entry(group.to_owned()).or_default();
+    topics.entry(topic.to_owned()).or_default().insert(queue_id, offset);
 }
 
 #[cfg(test)]

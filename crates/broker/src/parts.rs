@@ -188,6 +188,7 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
             FlushDiskType::AsyncFlush => store::FlushDiskType::AsyncFlush,
         },
         flush_interval_commit_log_ms: long(store.flush_interval_commit_log),
+        flush_interval_consume_queue_ms: long(store.flush_interval_consume_queue),
         flush_consume_queue_thorough_interval_ms: long(store.flush_consume_queue_thorough_interval),
         sync_flush_timeout_ms: long(store.sync_flush_timeout),
         max_message_size: size(store.max_message_size),

@@ -7,7 +7,8 @@ use protocol::response_code::{
 };
 use remoting::reply::Reply;
 use std::fmt::Display;
-use store::{FlushError, PutError};
+use std::time::Duration;
+use store::{FlushError, FlushWait, PutError};
 
 const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
@@ -28,6 +29,15 @@ pub fn put_error<R>(error: &PutError, max_message_size: i32) -> Reply<R> {
             Reply::error(SYSTEM_ERROR, format!("create mapped file failed, server is busy or broken. ({error})"))
         }
         _ => Reply::error(SERVICE_NOT_AVAILABLE, format!("service not available now. {error}")),
+    }
+}
+
+/// Waits until a put is on disk, at most `timeout_ms` (`syncFlushTimeout`).
+pub async fn wait_flushed(flushed: FlushWait, timeout_ms: i32) -> Result<(), FlushError> {
+    let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
+    match tokio::time::timeout(Duration::from_millis(timeout_ms), flushed).await {
+        Ok(done) => done,
+        Err(_) => Err(FlushError::Timeout { timeout_ms }),
     }
 }
 

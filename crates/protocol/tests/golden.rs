@@ -125,7 +125,7 @@ fn bodies_lose_nothing() {
         if command.body.is_empty() || (!frame.is_request && command.code != 0) {
             continue;
         }
-        let check: fn(&[u8]) -> Result<(Value, Value), json::JsonError> = match (frame.code, frame.is_request) {
+        let check: Check = match (frame.code, frame.is_request) {
             (34, true) => both::<body::client::HeartbeatData>,
             (41 | 42, true) => both::<body::client::LockBatchRequestBody>,
             (41, false) => both::<body::client::LockBatchResponseBody>,
@@ -160,6 +160,9 @@ fn bodies_lose_nothing() {
     }
     assert!(seen.len() > 20, "bodies of {} codes were seen", seen.len());
 }
+
+/// A body as Java wrote it and as we write it.
+type Check = fn(&[u8]) -> Result<(Value, Value), json::JsonError>;
 
 fn both<T: DeserializeOwned + Serialize>(text: &[u8]) -> Result<(Value, Value), json::JsonError> {
     let typed: T = json::from_slice(text)?;

@@ -204,12 +204,10 @@ impl Push<'_> {
         answer["queues"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// Shuts it down cleanly and returns what it was delivered.
+    /// Shuts it down cleanly and returns everything that it was delivered.
     pub fn stop(mut self) -> Vec<Received> {
         self.running = false;
-        let before = self.so_far();
-        self.driver.call("push.stop", args! { name: self.name });
-        before
+        received(&self.driver.call("push.stop", args! { name: self.name })["messages"])
     }
 }
 
@@ -282,10 +280,10 @@ impl Pull<'_> {
         self.driver.call("pull.offset", args)["offset"].as_i64().expect("an offset is a number")
     }
 
-    /// Commits `offset` for one queue, to the broker at once.
-    pub fn commit(&self, topic: &str, broker: &str, queue: i64, offset: i64) {
+    /// Commits `offset` for one queue to the broker at once; none when it refuses.
+    pub fn try_commit(&self, topic: &str, broker: &str, queue: i64, offset: i64) -> Option<()> {
         let args = args! { name: self.name, topic: topic, broker: broker, queue: queue, offset: offset };
-        self.driver.call("pull.commit", args);
+        self.driver.try_call("pull.commit", args).ok().map(|_| ())
     }
 }
 

@@ -133,7 +133,6 @@ impl Broker {
             ("maxHashSlotNum", "5000"),
             ("maxIndexNum", "20000"),
             ("messageDelayLevel", "1s 1s 1s 2s 2s 2s 3s 3s 3s 4s 4s 4s 5s 5s 5s 6s 6s 6s"),
-            ("timerWheelEnable", "false"),
             ("diskMaxUsedSpaceRatio", "95"),
         ] {
             if kind == Kind::Ferrocket && key.starts_with("maped") {

@@ -254,6 +254,15 @@ pub fn clients() -> Vec<&'static Driver> {
     Version::ALL.into_iter().flat_map(|version| serializes.map(|serialize| java(version, serialize))).collect()
 }
 
+/// One Java client of each version, with one or the other serialisation: for cases where the pair does not matter.
+pub fn mix() -> [&'static Driver; 3] {
+    [
+        java(Version::V4_5_2, Serialize::Json),
+        java(Version::V4_9_7, Serialize::RocketMq),
+        java(Version::V5_5_0, Serialize::Json),
+    ]
+}
+
 /// Runs `case` for each of these clients, side by side.
 /// # Panics
 /// With the names of those for which it failed; what they said is on standard error.

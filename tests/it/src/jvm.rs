@@ -5,31 +5,35 @@ use crate::cluster::{Cluster, ClusterOptions, Kind, Launch};
 use crate::driver::{Driver, Serialize, Version};
 use crate::process::run;
 use crate::scratch::{root, target};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 /// The version of the Java servers that every case is run against.
 pub const SERVER_VERSION: &str = "5.5.0";
 
-/// Where the jars and classes of all versions are; fetches and compiles them at the first call.
+/// The folder of that RocketMQ version with `driver.jar`, `classpath` and class archives; the first call has
+/// `scripts/java-deps` fetch and compile what is missing.
 /// # Panics
 /// With what the script says when it fails.
-pub fn home() -> &'static PathBuf {
-    static HOME: OnceLock<PathBuf> = OnceLock::new();
-    HOME.get_or_init(|| {
-        let home = std::env::var_os("FERROCKET_JAVA_DIR").map_or_else(|| target().join("java"), PathBuf::from);
+fn home(version: &str) -> &'static Path {
+    static HOMES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let homes = HOMES.get_or_init(|| {
         let mut script = Command::new(root().join("scripts/java-deps"));
-        script.env("FERROCKET_JAVA_DIR", &home);
-        run(script);
-        home
-    })
+        if std::env::var_os("FERROCKET_JAVA_DIR").is_none() {
+            script.env("FERROCKET_JAVA_DIR", target().join("java"));
+        }
+        let printed = run(script);
+        let lines = printed.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(version, dir)| (version.to_owned(), PathBuf::from(dir))).collect()
+    });
+    homes.get(version).unwrap_or_else(|| panic!("java-deps has no RocketMQ {version}"))
 }
 
 /// A `java` command for `main` of that RocketMQ version, without its arguments. `archive` names the class archive:
 /// it is read when it exists, and `record` has the JVM write it when it ends.
 pub fn command(version: &str, main: &str, archive: &str, record: bool, properties: &[(&str, String)]) -> Command {
-    let dir = home().join(version);
     let major = version.split('.').next().unwrap_or_default();
     let logback = root().join(format!("tests/java/conf/logback-{major}.xml"));
     let mut java = Command::new("java");
@@ -58,13 +62,13 @@ pub fn command(version: &str, main: &str, archive: &str, record: bool, propertie
     } else if archive.exists() {
         java.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
     }
-    let classpath = std::fs::read_to_string(dir.join("classpath")).expect("java-deps writes the classpath");
+    let classpath = std::fs::read_to_string(home(version).join("classpath")).expect("java-deps writes the classpath");
     java.arg("-cp").arg(classpath.trim()).arg(main);
     java
 }
 
 fn archive_path(version: &str, archive: &str) -> PathBuf {
-    home().join(version).join("archives").join(format!("{archive}.jsa"))
+    home(version).join("archives").join(format!("{archive}.jsa"))
 }
 
 /// Makes the class archives that are missing, once per machine: runs a small cluster and every driver to a clean end.

@@ -23,4 +23,4 @@ pub mod wire;
 pub use cases::{run_own, run_shared, unique};
 pub use client::{Producer, Pull, Push, Received, Sent};
 pub use cluster::{Broker, Cluster, ClusterOptions, Kind, Launch, Nameserver};
-pub use driver::{Driver, Serialize, Version, clients, each, go, java};
+pub use driver::{Driver, Serialize, Version, clients, each, go, java, mix};

@@ -1,4 +1,4 @@
-//! Directories of one test run, below `target/it`. They stay after the run, for looking at logs; the next run removes
+//! Directories of one test run, below `target/it` (or `FERROCKET_SCRATCH`). They stay after the run, for looking at logs; the next run removes
 //! those whose process is gone.
 
 use std::fs;
@@ -27,7 +27,7 @@ pub fn dir(name: &str) -> PathBuf {
 fn run_dir() -> &'static Path {
     static RUN: OnceLock<PathBuf> = OnceLock::new();
     RUN.get_or_init(|| {
-        let all = target().join("it");
+        let all = std::env::var_os("FERROCKET_SCRATCH").map_or_else(|| target().join("it"), PathBuf::from);
         for old in fs::read_dir(&all).into_iter().flatten().flatten() {
             let pid = old.file_name().to_string_lossy().to_string();
             if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(&pid).exists() {

@@ -19,7 +19,7 @@ fn a_nameserver_dies(kind: Kind) {
     let driver = java(Version::V5_5_0, Serialize::Json);
     let topic = cluster.topic("ns", 2);
     let producer = driver.producer(&cluster.namesrv(), args! { poll: 1000 });
-    let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { poll: 1000 });
+    let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { poll: 1000, threads: 1 });
     let mut sent = producer.send_ok(&topic, 20, args! { body: "before" });
     push.expect(20);
     cluster.nameservers[0].kill9();

@@ -1,7 +1,7 @@
 //! Sending: every kind of send of every Java client, each stored and consumed once, where the broker said.
 
 use it::history::judge;
-use it::{Cluster, Received, Sent, args, clients, each, on_both, unique};
+use it::{Cluster, Received, Sent, args, clients, each, mix, on_both, unique};
 
 on_both! {
     shared: sync_sends, async_sends, oneway_sends, batches, large_bodies_are_compressed_and_come_back_whole,
@@ -25,7 +25,7 @@ fn sync_sends(cluster: &Cluster) {
 }
 
 fn async_sends(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("async", 4);
         let producer = driver.producer(&cluster.namesrv(), args! {});
         let sent = producer.send_ok(&topic, 200, args! { mode: "async" });
@@ -35,7 +35,7 @@ fn async_sends(cluster: &Cluster) {
 }
 
 fn oneway_sends(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("oneway", 4);
         let producer = driver.producer(&cluster.namesrv(), args! {});
         // A first send that is waited for opens the connection.
@@ -46,7 +46,7 @@ fn oneway_sends(cluster: &Cluster) {
 }
 
 fn batches(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("batch", 1);
         let producer = driver.producer(&cluster.namesrv(), args! {});
         let mut sent = Vec::new();
@@ -65,7 +65,7 @@ fn batches(cluster: &Cluster) {
 }
 
 fn large_bodies_are_compressed_and_come_back_whole(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("large", 2);
         let producer = driver.producer(&cluster.namesrv(), args! {});
         producer.send_ok(&topic, 4, args! { size: 300000 });
@@ -82,7 +82,7 @@ fn large_bodies_are_compressed_and_come_back_whole(cluster: &Cluster) {
 }
 
 fn sends_to_chosen_queues(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("chosen", 3);
         let producer = driver.producer(&cluster.namesrv(), args! {});
         let sent = producer.send_ok(&topic, 30, args! { mode: "orderly", shards: 3 });
@@ -119,7 +119,7 @@ fn everything_said_with_a_message_comes_back(cluster: &Cluster) {
 }
 
 fn a_topic_comes_to_be_by_sending(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = unique("auto");
         let producer = driver.producer(&cluster.namesrv(), args! { queues: 3 });
         let sent = producer.send_ok(&topic, 12, args! {});
@@ -131,7 +131,7 @@ fn a_topic_comes_to_be_by_sending(cluster: &Cluster) {
 }
 
 fn bad_topics_are_refused(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let producer = driver.producer(&cluster.namesrv(), args! {});
         for topic in ["SCHEDULE_TOPIC_XXXX", "with space"] {
             let answers = producer.send(topic, 1, args! {});
@@ -141,7 +141,7 @@ fn bad_topics_are_refused(cluster: &Cluster) {
 }
 
 fn the_vip_port_takes_sends(cluster: &Cluster) {
-    each(&clients(), |driver| {
+    each(&mix(), |driver| {
         let topic = cluster.topic("vip", 2);
         let producer = driver.producer(&cluster.namesrv(), args! { vip: true });
         let sent = producer.send_ok(&topic, 10, args! {});

@@ -5,7 +5,7 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
 use crate::processor::send_message::UniqueIds;
-use crate::reply::{flush_error, forbidden, group_not_exist, put_error};
+use crate::reply::{flush_error, forbidden, group_not_exist, put_error, wait_flushed};
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -126,7 +126,7 @@ impl ConsumerSendMsgBackProcessor {
             return Ok(Reply::success().into());
         }
         // The consumer forgets the message once this is answered: it must be as safe as one that was sent.
-        let flushed = self.store.flushed(put.end());
+        let flushed = wait_flushed(self.store.flushed(put.end()), options.store.sync_flush_timeout);
         Ok(Outcome::Later(Box::pin(async move {
             match flushed.await {
                 Ok(()) => Reply::success(),

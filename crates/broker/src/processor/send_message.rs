@@ -5,7 +5,7 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
 use crate::rebalance_lock_manager::RebalanceLockManager;
-use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not_exist};
+use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not_exist, wait_flushed};
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::{NotCreated, TopicConfigManager};
@@ -325,7 +325,7 @@ impl SendMessageProcessor {
         if options.store.flush_disk_type == FlushDiskType::AsyncFlush || !wait {
             return Reply::ok(header).into();
         }
-        let flushed = self.store.flushed(end);
+        let flushed = wait_flushed(self.store.flushed(end), options.store.sync_flush_timeout);
         Outcome::Later(Box::pin(async move {
             match flushed.await {
                 Ok(()) => Reply::ok(header),

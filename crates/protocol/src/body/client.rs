@@ -1,7 +1,8 @@
 //! Clients: heartbeats, subscriptions, locks, connections.
 
 use super::{MessageQueue, QueueTable, null_as_default};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a group consumes.
@@ -54,7 +55,7 @@ pub struct SubscriptionData {
     /// Filter by class, long gone.
     pub class_filter_mode: bool,
     /// `String.hashCode` of each tag.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "codes")]
     pub code_set: BTreeSet<i32>,
     /// `TAG` or `SQL92`.
     #[serde(deserialize_with = "null_as_default")]
@@ -84,6 +85,24 @@ impl Default for SubscriptionData {
             topic: String::new(),
         }
     }
+}
+
+/// Numbers as they are, or as decimal text: so the Go client writes them, and fastjson takes both.
+fn codes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<i32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Code {
+        Number(i32),
+        Text(String),
+    }
+    let written: Option<Vec<Code>> = Option::deserialize(deserializer)?;
+    let parse = |code| match code {
+        Code::Number(number) => Ok(number),
+        Code::Text(text) => {
+            text.parse().map_err(|_| D::Error::custom(format!("code {text:?} is no number of 32 bits")))
+        }
+    };
+    written.into_iter().flatten().map(parse).collect()
 }
 
 /// One producer group of a heartbeat.
@@ -260,4 +279,24 @@ pub struct GetConsumerStatusBody {
     pub consumer_table: BTreeMap<String, QueueTable<i64>>,
     /// Offset by queue, in the client's answer.
     pub message_queue_table: QueueTable<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SubscriptionData;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_numbers_or_decimal_text() {
+        let check = |codes: &str, expect: Option<&[i32]>| {
+            let text = format!(r#"{{"topic":"T","codeSet":{codes}}}"#);
+            let read = codec::json::from_slice::<SubscriptionData>(text.as_bytes());
+            assert_eq!(read.ok().map(|data| data.code_set), expect.map(|all| BTreeSet::from_iter(all.iter().copied())));
+        };
+        check("[65,-3]", Some(&[65, -3]));
+        check(r#"["65","-3"]"#, Some(&[65, -3]));
+        check("null", Some(&[]));
+        check(r#"["x"]"#, None);
+        check("[5000000000]", None);
+    }
 }

@@ -2,5 +2,5 @@
 
 fn main() {
     it::jvm::prepare();
-    it::record::all();
+    it::record::all(&std::env::args().skip(1).collect::<Vec<_>>());
 }

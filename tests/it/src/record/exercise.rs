@@ -110,7 +110,7 @@ fn pulls(place: &Place) {
         pull.offset(topic, broker, queue, "earliest", 0);
         pull.offset(topic, broker, queue, "time", 1_000);
         pull.offset(topic, broker, queue, "committed", 0);
-        pull.commit(topic, broker, queue, 1);
+        wait_for("the commit is taken", 30, || pull.try_commit(topic, broker, queue, 1));
         pull.offset(topic, broker, queue, "committed", 0);
     }
     place.driver.call("pull.sendback", args! { name: pull.name(), topic: topic, broker: broker, queue: 0, offset: 0 });

@@ -101,8 +101,8 @@ final class PullConsumers {
 
     private static Map<String, Object> commit(Options o) throws Exception {
         DefaultMQPullConsumer consumer = PULLS.get(o.get("name"));
-        consumer.updateConsumeOffset(queue(o), o.big("offset", 0));
-        consumer.getDefaultMQPullConsumerImpl().persistConsumerOffset();
+        consumer.getDefaultMQPullConsumerImpl().getOffsetStore()
+            .updateConsumeOffsetToBroker(queue(o), o.big("offset", 0), false);
         return Map.of();
     }
 

@@ -162,8 +162,12 @@ final class PushConsumers {
         return Map.of("queues", queues);
     }
 
+    /** Shuts the consumer down, and returns everything that it ever was given. */
     private static Map<String, Object> stop(Options o) {
-        PUSHES.remove(o.get("name")).consumer.shutdown();
-        return Map.of();
+        Push push = PUSHES.remove(o.get("name"));
+        push.consumer.shutdown();
+        synchronized (push.received) {
+            return Map.of("messages", new ArrayList<>(push.received));
+        }
     }
 }
