@@ -1,7 +1,7 @@
 //! Consumption without order: a fixed number of listeners at once.
 
 use super::process_queue::ProcessQueue;
-use super::{ConsumeStatus, Inner};
+use super::{ConsumeStatus, Inner, take_back};
 use crate::message::MessageExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,9 @@ use tokio::sync::{Mutex, mpsc};
 
 /// Messages that neither could be consumed nor sent back are tried again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Delay level of messages whose listener takes too long, as in Java.
+const EXPIRED_DELAY_LEVEL: i32 = 3;
 
 /// Messages of one queue for one call of the listener.
 pub(crate) struct Chunk {
@@ -38,11 +41,34 @@ async fn work(inner: Arc<Inner>, waiting: Arc<Mutex<mpsc::Receiver<Chunk>>>, thr
 }
 
 async fn consume(inner: &Arc<Inner>, chunk: Chunk, thread: usize) {
-    let Chunk { queue, messages } = chunk;
+    let Chunk { queue, mut messages } = chunk;
     if queue.is_dropped() {
         return;
     }
-    let (messages, status, delay_level) = inner.listen(messages, &queue.queue, thread).await;
+    inner.prepare(&mut messages);
+    let messages = Arc::new(messages);
+    let mut listening = inner.listen(messages.clone(), &queue.queue, thread);
+    match tokio::time::timeout(inner.config.consume_timeout, &mut listening).await {
+        Ok(Ok((status, delay_level))) => settle(inner, &queue, take_back(messages), status, delay_level).await,
+        // Only when the runtime ends.
+        Ok(Err(_)) => {}
+        Err(_) => {
+            tracing::warn!(queue = ?queue.queue, thread, "listener takes too long; its messages go back to the broker");
+            settle(inner, &queue, take_back(messages), ConsumeStatus::Later, EXPIRED_DELAY_LEVEL).await;
+            // Its thread is still in use: no other listener may take the place.
+            let _ = listening.await;
+        }
+    }
+}
+
+/// Does what the listener said: commits, or has messages delivered again.
+async fn settle(
+    inner: &Arc<Inner>,
+    queue: &Arc<ProcessQueue>,
+    messages: Vec<MessageExt>,
+    status: ConsumeStatus,
+    delay_level: i32,
+) {
     let (mut done, mut failed) = (Vec::with_capacity(messages.len()), Vec::new());
     for message in messages {
         if status == ConsumeStatus::Success {

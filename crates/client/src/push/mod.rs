@@ -1,8 +1,8 @@
 //! Push consumer: shares the queues of its topics out among the members of its group, pulls them without end, hands
 //! the messages to a listener and commits.
 //!
-//! [`rebalance`] decides which queues are ours, [`pull_loop`] pulls each of them, [`concurrent`] or [`orderly`] runs
-//! the listener, [`offset_store`] keeps how far we are.
+//! `rebalance` decides which queues are ours, `pull_loop` pulls each of them, `concurrent` or `orderly` runs the
+//! listener, `offset_store` keeps how far we are.
 
 mod concurrent;
 mod offset_store;
@@ -39,6 +39,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -74,6 +75,8 @@ pub struct PushConsumerConfig {
     pub consume_concurrently_max_span: i64,
     /// Deliveries before a message goes to the dead letter queue; -1: 16, orderly without end.
     pub max_reconsume_times: i32,
+    /// How long a listener may take before its messages go back to the broker (consumeTimeout); not when orderly.
+    pub consume_timeout: Duration,
     /// Pause before an orderly consumer tries a message again (suspendCurrentQueueTimeMillis).
     pub suspend_current_queue_time: Duration,
     /// How long running listeners are waited for at shutdown.
@@ -100,6 +103,7 @@ impl PushConsumerConfig {
             pull_threshold_size_for_queue: 100,
             consume_concurrently_max_span: 2000,
             max_reconsume_times: -1,
+            consume_timeout: Duration::from_secs(15 * 60),
             suspend_current_queue_time: Duration::from_secs(1),
             await_termination: Duration::from_secs(5),
             local_offset_dir: None,
@@ -461,22 +465,11 @@ impl Inner {
         again
     }
 
-    /// Runs the listener where it may block. The messages come back.
-    async fn listen(
-        &self,
-        messages: Vec<MessageExt>,
-        queue: &MessageQueue,
-        thread: usize,
-    ) -> (Vec<MessageExt>, ConsumeStatus, i32) {
-        let context = ConsumeContext {
-            message_queue: queue.clone(),
-            thread_name: format!("ConsumeMessageThread_{}_{thread}", self.config.group),
-            delay_level: AtomicI32::new(0),
-        };
+    /// What a listener sees that does not stand in the record.
+    fn prepare(&self, messages: &mut [MessageExt]) {
         let retry = retry_topic(&self.config.group);
         let now = crate::clock::now_ms().to_string();
-        let mut messages = messages;
-        for message in &mut messages {
+        for message in messages {
             // A retried message shows the topic it was sent to.
             if message.message.topic == retry
                 && let Some(topic) = message.property(names::RETRY_TOPIC).map(str::to_owned)
@@ -485,21 +478,36 @@ impl Inner {
             }
             message.message.properties.set(names::CONSUME_START_TIME, now.clone());
         }
+    }
+
+    /// Runs the listener where it may block; the task gives its status and the delay level it asks for, and lets go of
+    /// the messages before it ends.
+    fn listen(
+        &self,
+        messages: Arc<Vec<MessageExt>>,
+        queue: &MessageQueue,
+        thread: usize,
+    ) -> JoinHandle<(ConsumeStatus, i32)> {
+        let context = ConsumeContext {
+            message_queue: queue.clone(),
+            thread_name: format!("ConsumeMessageThread_{}_{thread}", self.config.group),
+            delay_level: AtomicI32::new(0),
+        };
         let listener = self.listener.clone();
-        let run = move || {
+        tokio::task::spawn_blocking(move || {
             let consume = std::panic::AssertUnwindSafe(|| listener.consume(&messages, &context));
             let status = std::panic::catch_unwind(consume).unwrap_or_else(|_| {
                 tracing::error!(queue = ?context.message_queue, "listener panicked; its messages come again");
                 ConsumeStatus::Later
             });
-            (messages, status, context.delay_level.load(Ordering::Relaxed))
-        };
-        match tokio::task::spawn_blocking(run).await {
-            Ok(done) => done,
-            // Only when the runtime ends: nothing is committed then.
-            Err(_) => (Vec::new(), ConsumeStatus::Later, 0),
-        }
+            (status, context.delay_level.load(Ordering::Relaxed))
+        })
     }
+}
+
+/// The messages themselves; copied only while a listener still holds them.
+fn take_back(messages: Arc<Vec<MessageExt>>) -> Vec<MessageExt> {
+    Arc::try_unwrap(messages).unwrap_or_else(|held| held.as_ref().clone())
 }
 
 async fn save_periodically(inner: Arc<Inner>) {

@@ -1,7 +1,7 @@
 //! Consumption in order: one listener per queue, only while the queue is locked by us.
 
 use super::process_queue::ProcessQueue;
-use super::{ConsumeStatus, Inner};
+use super::{ConsumeStatus, Inner, take_back};
 use crate::message::MessageExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,11 +54,15 @@ async fn consume_once(inner: &Arc<Inner>, queue: &ProcessQueue, thread: usize) -
     if queue.is_dropped() {
         return Next::Now;
     }
-    let messages = queue.take(inner.config.consume_message_batch_max_size);
+    let mut messages = queue.take(inner.config.consume_message_batch_max_size);
     if messages.is_empty() {
         return Next::WhenChanged;
     }
-    let (messages, status, _) = inner.listen(messages, &queue.queue, thread).await;
+    inner.prepare(&mut messages);
+    let messages = Arc::new(messages);
+    // Without a result the runtime ends; the messages are not committed then.
+    let (status, _) = inner.listen(messages.clone(), &queue.queue, thread).await.unwrap_or((ConsumeStatus::Later, 0));
+    let messages = take_back(messages);
     let (done, again) = match status {
         ConsumeStatus::Success => (messages, Vec::new()),
         ConsumeStatus::Later => give_up_or_try_again(inner, messages).await,
