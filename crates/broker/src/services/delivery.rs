@@ -1,6 +1,5 @@
 //! Delivers delayed messages of one level when their time comes. Sleeps until the next one is due or arrives.
 
-use crate::parts::Parts;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
 use codec::message::MessageRecord;
 use codec::properties::{Properties, names as property};
@@ -16,17 +15,13 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// One level.
 pub(super) struct Delivery {
-    store: Arc<MessageStore>,
-    schedule: Arc<ScheduleOffsets>,
-    levels: Arc<DelayLevels>,
-    level: i32,
+    pub(super) store: Arc<MessageStore>,
+    pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) levels: Arc<DelayLevels>,
+    pub(super) level: i32,
 }
 
 impl Delivery {
-    pub(super) fn new(parts: &Parts, level: i32) -> Delivery {
-        Delivery { store: parts.store.clone(), schedule: parts.schedule.clone(), levels: parts.levels.clone(), level }
-    }
-
     pub(super) async fn run(&self) {
         let queue_id = self.level - 1;
         let mut offset = self.first_offset(queue_id);

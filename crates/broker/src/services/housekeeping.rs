@@ -1,7 +1,6 @@
 //! Every ten seconds: snapshots of counters, clients that fell silent.
 
 use crate::broker_stats::{BrokerStats, SAMPLE_SECONDS};
-use crate::parts::Parts;
 use crate::processor::client_manage::ClientManageProcessor;
 use remoting::clock;
 use std::sync::Arc;
@@ -9,15 +8,11 @@ use std::time::Duration;
 
 /// Keeps house.
 pub(super) struct Housekeeping {
-    stats: Arc<BrokerStats>,
-    clients: Arc<ClientManageProcessor>,
+    pub(super) stats: Arc<BrokerStats>,
+    pub(super) clients: Arc<ClientManageProcessor>,
 }
 
 impl Housekeeping {
-    pub(super) fn new(parts: &Parts, clients: Arc<ClientManageProcessor>) -> Housekeeping {
-        Housekeeping { stats: parts.stats.clone(), clients }
-    }
-
     pub(super) async fn run(&self) {
         let mut tick = tokio::time::interval(Duration::from_secs(SAMPLE_SECONDS.unsigned_abs()));
         loop {

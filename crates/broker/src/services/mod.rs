@@ -5,11 +5,17 @@ mod housekeeping;
 mod persistence;
 mod registration;
 
+use self::delivery::Delivery;
+use self::housekeeping::Housekeeping;
+use self::persistence::Persistence;
+use self::registration::Registrar;
 use crate::parts::Parts;
 use crate::processor::client_manage::ClientManageProcessor;
+use parking_lot::Mutex;
 use remoting::client::Client;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,16 +25,29 @@ const FIRST_REGISTRATION: Duration = Duration::from_secs(5);
 pub struct Services {
     stop: CancellationToken,
     tasks: TaskTracker,
-    registrar: Arc<registration::Registrar>,
-    persistence: Arc<persistence::Persistence>,
+    registrar: Arc<Registrar>,
+    persistence: Arc<Persistence>,
 }
 
 impl Services {
     /// Starts everything that needs no nameserver and no client, then registration.
     pub fn start(parts: &Parts, clients: &Arc<ClientManageProcessor>, client: Arc<Client>) -> Services {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let registrar = Arc::new(registration::Registrar::new(parts, client));
-        let persistence = Arc::new(persistence::Persistence::new(parts));
+        let registrar = Arc::new(Registrar {
+            config: parts.config.clone(),
+            topics: parts.topics.clone(),
+            announcements: parts.announcements.clone(),
+            client,
+            attempts: watch::Sender::new(0),
+        });
+        let persistence = Arc::new(Persistence {
+            config: parts.config.clone(),
+            topics: parts.topics.clone(),
+            groups: parts.groups.clone(),
+            offsets: parts.offsets.clone(),
+            schedule: parts.schedule.clone(),
+            written: Mutex::default(),
+        });
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
             let stop = stop.clone();
             tasks.spawn(async move {
@@ -37,12 +56,17 @@ impl Services {
         };
         let hold = parts.hold.clone();
         run(Box::pin(async move { hold.run(remoting::clock::now_ms).await }));
-        let housekeeping = housekeeping::Housekeeping::new(parts, clients.clone());
+        let housekeeping = Housekeeping { stats: parts.stats.clone(), clients: clients.clone() };
         run(Box::pin(async move { housekeeping.run().await }));
         let persisting = persistence.clone();
         run(Box::pin(async move { persisting.run().await }));
         for level in 1..=parts.levels.max_level() {
-            let delivery = delivery::Delivery::new(parts, level);
+            let delivery = Delivery {
+                store: parts.store.clone(),
+                schedule: parts.schedule.clone(),
+                levels: parts.levels.clone(),
+                level,
+            };
             run(Box::pin(async move { delivery.run().await }));
         }
         for namesrv in parts.config.get().namesrv_list() {

@@ -2,7 +2,6 @@
 
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
-use crate::parts::Parts;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -14,33 +13,22 @@ use std::time::Duration;
 const GATHER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Written {
+pub(super) struct Written {
     offsets: u64,
     schedule: u64,
 }
 
 /// Persists.
 pub(super) struct Persistence {
-    config: Arc<BrokerConfigManager>,
-    topics: Arc<TopicConfigManager>,
-    groups: Arc<SubscriptionGroupManager>,
-    offsets: Arc<ConsumerOffsetManager>,
-    schedule: Arc<ScheduleOffsets>,
-    written: Mutex<Written>,
+    pub(super) config: Arc<BrokerConfigManager>,
+    pub(super) topics: Arc<TopicConfigManager>,
+    pub(super) groups: Arc<SubscriptionGroupManager>,
+    pub(super) offsets: Arc<ConsumerOffsetManager>,
+    pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) written: Mutex<Written>,
 }
 
 impl Persistence {
-    pub(super) fn new(parts: &Parts) -> Persistence {
-        Persistence {
-            config: parts.config.clone(),
-            topics: parts.topics.clone(),
-            groups: parts.groups.clone(),
-            offsets: parts.offsets.clone(),
-            schedule: parts.schedule.clone(),
-            written: Mutex::default(),
-        }
-    }
-
     pub(super) async fn run(self: Arc<Persistence>) {
         let (mut topics, mut groups) = (self.topics.watch(), self.groups.watch());
         self.clone()

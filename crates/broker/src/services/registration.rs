@@ -4,7 +4,6 @@
 use crate::announcements::Announcements;
 use crate::config::BrokerOptions;
 use crate::config_manager::BrokerConfigManager;
-use crate::parts::Parts;
 use crate::topic_config_manager::TopicConfigManager;
 use bytes::Bytes;
 use codec::command::Command;
@@ -30,11 +29,12 @@ const GATHER: Duration = Duration::from_millis(20);
 
 /// Registers this broker.
 pub(super) struct Registrar {
-    config: Arc<BrokerConfigManager>,
-    topics: Arc<TopicConfigManager>,
-    announcements: Arc<Announcements>,
-    client: Arc<Client>,
-    attempts: watch::Sender<usize>,
+    pub(super) config: Arc<BrokerConfigManager>,
+    pub(super) topics: Arc<TopicConfigManager>,
+    pub(super) announcements: Arc<Announcements>,
+    pub(super) client: Arc<Client>,
+    /// How many nameservers were tried at least once.
+    pub(super) attempts: watch::Sender<usize>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +46,6 @@ enum RegisterError {
 }
 
 impl Registrar {
-    pub(super) fn new(parts: &Parts, client: Arc<Client>) -> Registrar {
-        Registrar {
-            config: parts.config.clone(),
-            topics: parts.topics.clone(),
-            announcements: parts.announcements.clone(),
-            client,
-            attempts: watch::Sender::new(0),
-        }
-    }
-
     /// Keeps this broker registered with one nameserver, for ever.
     pub(super) async fn keep_registered(&self, namesrv: &str) {
         let mut topics = self.topics.watch();
