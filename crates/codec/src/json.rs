@@ -47,7 +47,7 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
 pub fn normalize(text: &[u8]) -> Result<Vec<u8>, ScanError> {
     let mut scanner = Scanner::new(text);
     let mut out = Vec::with_capacity(text.len() + 16);
-    value(&mut scanner, &mut out, 0)?;
+    value(&mut scanner, &mut out, 0, false)?;
     match scanner.peek()? {
         None | Some(0) => Ok(out),
         Some(_) => scanner.error("text after the end of the value"),
@@ -65,13 +65,14 @@ pub fn to_vec<T: Serialize>(value: &T, dialect: Dialect) -> Result<Vec<u8>, serd
     Ok(out)
 }
 
-fn value(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), ScanError> {
+/// `in_key` tells that the value is (part of) an object that serves as a key, and will be quoted as a whole.
+fn value(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize, in_key: bool) -> Result<(), ScanError> {
     if depth > MAX_DEPTH {
         return s.error("nested too deep");
     }
     match s.peek()? {
-        Some(b'{') => object(s, out, depth),
-        Some(b'[') => array(s, out, depth),
+        Some(b'{') => object(s, out, depth, in_key),
+        Some(b'[') => array(s, out, depth, in_key),
         Some(b'"' | b'\'') => {
             let text = s.scalar()?;
             push_string(out, &text);
@@ -85,7 +86,7 @@ fn value(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), Sca
     }
 }
 
-fn object(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), ScanError> {
+fn object(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize, in_key: bool) -> Result<(), ScanError> {
     s.expect(b'{', "expected '{'")?;
     out.push(b'{');
     let mut first = true;
@@ -95,8 +96,12 @@ fn object(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), Sc
         }
         first = false;
         if matches!(s.peek()?, Some(b'{' | b'[')) {
+            // Each quoting doubles the backslashes of the one inside it: 60 levels would fill any memory.
+            if in_key {
+                return s.error("an object as key within an object that is a key itself");
+            }
             let mut key = Vec::new();
-            value(s, &mut key, depth + 1)?;
+            value(s, &mut key, depth + 1, true)?;
             push_string(out, &key);
         } else {
             let key = s.scalar()?;
@@ -104,13 +109,13 @@ fn object(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), Sc
         }
         s.expect(b':', "expected ':' after a key")?;
         out.push(b':');
-        value(s, out, depth + 1)?;
+        value(s, out, depth + 1, in_key)?;
     }
     out.push(b'}');
     Ok(())
 }
 
-fn array(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), ScanError> {
+fn array(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize, in_key: bool) -> Result<(), ScanError> {
     s.expect(b'[', "expected '['")?;
     out.push(b'[');
     let mut first = true;
@@ -119,7 +124,7 @@ fn array(s: &mut Scanner<'_>, out: &mut Vec<u8>, depth: usize) -> Result<(), Sca
             out.push(b',');
         }
         first = false;
-        value(s, out, depth + 1)?;
+        value(s, out, depth + 1, in_key)?;
     }
     out.push(b']');
     Ok(())
