@@ -139,8 +139,8 @@ impl SendMessageProcessor {
             Err(_) if is_retry => Ok(self.topics.create_for_retry(topic, 1, false, flag)),
             Err(reason) => {
                 let reason = match reason {
+                    _ if !auto => "autoCreateTopicEnable=false".to_owned(),
                     NotCreated::NoDefaultTopic => format!("defaultTopic[{}] does not exist", header.default_topic),
-                    NotCreated::NotInherited if !auto => "autoCreateTopicEnable=false".to_owned(),
                     NotCreated::NotInherited => format!("defaultTopic[{}] may not be copied", header.default_topic),
                 };
                 tracing::warn!(topic, reason, group = %header.producer_group, "topic not created on send");
