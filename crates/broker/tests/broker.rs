@@ -111,6 +111,18 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Queues are written a moment after a send is answered.
+    async fn until_max_offset(&self, topic: &str, offset: i64) {
+        let waiting = async {
+            while self.max_offset(topic).await != offset {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("the queue is written within the deadline");
+    }
+}
+
 fn refused(answer: &Command, code: i32, part: &str) {
     assert_eq!(answer.code, code, "{:?}", answer.remark);
     let remark = answer.remark.as_deref().unwrap_or_default();
@@ -181,7 +193,7 @@ async fn a_delayed_message_survives_a_restart_and_comes_once() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), |_| {}).await;
     assert_eq!(running.send("T", "DELAY\u{1}1\u{2}").await.code, SUCCESS);
-    assert_eq!(running.max_offset("SCHEDULE_TOPIC_XXXX").await, 1);
+    running.until_max_offset("SCHEDULE_TOPIC_XXXX", 1).await;
     running.broker.shutdown().await;
     let running = start(dir.path(), |_| {}).await;
     let came = running.pull("T", 0, |_| {}).await;
@@ -189,7 +201,7 @@ async fn a_delayed_message_survives_a_restart_and_comes_once() {
     assert_eq!((record.body, record.property("DELAY")), (&b"hello"[..], None));
     running.broker.shutdown().await;
     let running = start(dir.path(), |_| {}).await;
-    assert_eq!(running.max_offset("T").await, 1);
+    running.until_max_offset("T", 1).await;
     running.broker.shutdown().await;
 }
 
