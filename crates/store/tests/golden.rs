@@ -85,7 +85,8 @@ fn check(store: &MessageStore, golden: &Path) {
             (record.store_timestamp, record.born_timestamp),
             (number("storeTimestamp"), number("bornTimestamp"))
         );
-        assert_eq!(i64::from(record.sys_flag), number("sysFlag"));
+        // Clients of 5.x take the mark of a compressed body away when they decompress it.
+        assert_eq!(i64::from(record.sys_flag & !1), number("sysFlag") & !1);
         if record.sys_flag & 1 == 0 {
             assert_eq!(record.body, message["body"].as_str().unwrap().as_bytes());
         }
