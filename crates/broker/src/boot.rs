@@ -1,7 +1,8 @@
 //! From the command line to a running broker, and to its end.
 
-use crate::config::{BrokerConfiguration, BrokerOptions, BrokerRole};
+use crate::config::{BrokerConfiguration, BrokerOptions, BrokerRole, MetricsExporterType};
 use crate::config_manager::BrokerConfigManager;
+use crate::rebalance_lock_manager::LOCK_MAX_LIVE_MS;
 use crate::{Broker, BrokerStart, StartError};
 use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use daemon::cli::{self, Print, Program};
@@ -23,6 +24,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     let advertised = address::advertised();
     let options = BrokerOptions::in_environment(&environment, &advertised.ip.to_string());
     let mut configuration = BrokerConfiguration::new(options);
+    configuration.options.server.take_flags(&environment.jvm)?;
     let line = cli::parse(Program::Broker, args, &configuration)?;
     let notices = line.configure(&mut configuration)?;
     if let Some(print) = line.print {
@@ -32,8 +34,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     panic::install_hook();
     problem.iter().chain(&line.remarks).chain(&environment.jvm.notice()).for_each(|text| tracing::warn!("{text}"));
     notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    environment.jvm.refuse_tls_only()?;
+    disk_flags(&environment, &mut configuration.options)?;
     configuration.options.derive()?;
     supported(&configuration.options)?;
+    without_effect(&configuration.options).for_each(|text| tracing::warn!("{text}"));
     take_free_port(&mut configuration.options)?;
     if configuration.options.broker.broker_ip1 == advertised.ip.to_string() {
         advertised.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -53,7 +58,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     tracing::info!(bytes = budget.bytes, source = budget.source, "memory budget");
     let start = BrokerStart {
         memory_bytes: usize::try_from(budget.bytes / 2).unwrap_or(usize::MAX),
-        max_frame_len: max_frame_len(&environment)?,
+        max_frame_len: environment.jvm.frame_max_length(DEFAULT_MAX_FRAME_LEN)?,
+        lock_max_live_ms: environment.jvm.number(LOCK_MAX_LIVE_TIME, 0, i64::MAX)?.unwrap_or(LOCK_MAX_LIVE_MS),
         serialize_type: SerializeType::from_name(environment.serialize_type_name()).unwrap_or_default(),
         config: BrokerConfigManager::new(configuration),
     };
@@ -117,6 +123,13 @@ fn supported(options: &BrokerOptions) -> Result<(), Exit> {
         (options.broker.acl_enable, "aclEnable=true: ACL 1.0"),
         (options.auth.authentication_enabled, "authenticationEnabled=true: ACL 2.0"),
         (options.auth.authorization_enabled, "authorizationEnabled=true: ACL 2.0"),
+        (
+            options.store.enable_lmq || options.store.enable_multi_dispatch,
+            "enableLmq, enableMultiDispatch: light queues",
+        ),
+        (options.store.in_sync_replicas > 1, "inSyncReplicas above 1: replication"),
+        (options.store.min_in_sync_replicas > 1, "minInSyncReplicas above 1: replication"),
+        (options.store.all_ack_in_sync_state_set, "allAckInSyncStateSet=true: replication"),
     ];
     match refused.iter().find(|(is_set, _)| *is_set) {
         Some((_, what)) => {
@@ -143,10 +156,76 @@ fn take_free_port(options: &mut BrokerOptions) -> Result<(), Exit> {
     Err(Exit::new(FAILURE, "mqbroker: no free port found for listenPort=0"))
 }
 
-fn max_frame_len(environment: &Environment) -> Result<usize, Exit> {
-    const KEY: &str = "com.rocketmq.remoting.frameMaxLength";
-    let Some(text) = environment.jvm.property(KEY) else { return Ok(DEFAULT_MAX_FRAME_LEN) };
-    text.parse().ok().filter(|bytes| (1024..=1 << 30).contains(bytes)).ok_or_else(|| {
-        Exit::new(FAILURE, format!("-D{KEY}={text} is refused: give a number of bytes from 1024 to 1073741824"))
-    })
+/// Settings that are accepted so that files go on working, whose feature is not there.
+fn without_effect(options: &BrokerOptions) -> impl Iterator<Item = String> {
+    let named = [
+        (options.broker.metrics_exporter_type != MetricsExporterType::Disable, "metricsExporterType"),
+        (options.broker.fetch_namesrv_addr_by_address_server, "fetchNamesrvAddrByAddressServer"),
+        (options.broker.enable_property_filter, "enablePropertyFilter (SQL92)"),
+        (options.client.use_tls, "useTLS"),
+        (options.store.transient_store_pool_enable, "transientStorePoolEnable"),
+        (options.store.enable_consume_queue_ext, "enableConsumeQueueExt"),
+        (options.store.enabled_append_prop_crc, "enabledAppendPropCRC"),
+    ];
+    named.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("{key} has no effect in this release"))
+}
+
+const LOCK_MAX_LIVE_TIME: &str = "rocketmq.broker.rebalance.lockMaxLiveTime";
+
+/// `-D` keys that win over settings, as ratios of 1. Source: DefaultMessageStore.getDiskSpaceWarningLevelRatio.
+fn disk_flags(environment: &Environment, options: &mut BrokerOptions) -> Result<(), Exit> {
+    let flag = |name: &str| {
+        let key = format!("rocketmq.broker.{name}");
+        let Some(text) = environment.jvm.property(&key) else { return Ok(None) };
+        let percent = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).map(|ratio| ratio * 100.0);
+        match percent {
+            #[expect(clippy::cast_possible_truncation, reason = "between 0 and 100")]
+            Some(percent) => Ok(Some(percent.round() as i32)),
+            None => Err(Exit::new(FAILURE, format!("-D{key}={text} is refused: give a ratio such as 0.90"))),
+        }
+    };
+    let store = &mut options.store;
+    store.disk_space_warning_level_ratio =
+        flag("diskSpaceWarningLevelRatio")?.unwrap_or(store.disk_space_warning_level_ratio);
+    store.disk_space_clean_forcibly_ratio =
+        flag("diskSpaceCleanForciblyRatio")?.unwrap_or(store.disk_space_clean_forcibly_ratio);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(flags: &str) -> Environment {
+        Environment::read(|name| (name == "JAVA_OPT").then(|| flags.to_owned()), None)
+    }
+
+    #[test]
+    fn jvm_flags_mean_what_they_mean() {
+        let mut options = BrokerOptions::default();
+        let flags = "-Drocketmq.broker.diskSpaceWarningLevelRatio=0.95 -Dcom.rocketmq.remoting.socket.backlog=77";
+        disk_flags(&environment(flags), &mut options).unwrap();
+        options.server.take_flags(&environment(flags).jvm).unwrap();
+        assert_eq!(options.store.disk_space_warning_level_ratio, 95);
+        assert_eq!(options.store.disk_space_clean_forcibly_ratio, 85);
+        assert_eq!(options.server.server_socket_backlog, 77);
+        let bad = environment("-Drocketmq.broker.diskSpaceWarningLevelRatio=95");
+        assert!(disk_flags(&bad, &mut options).unwrap_err().message.contains("0.90"));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_not_promised() {
+        let refuse = |set: fn(&mut BrokerOptions)| {
+            let mut options = BrokerOptions::default();
+            assert!(supported(&options).is_ok());
+            set(&mut options);
+            supported(&options).unwrap_err().code
+        };
+        assert_eq!(refuse(|options| options.store.in_sync_replicas = 2), INITIALIZATION);
+        assert_eq!(refuse(|options| options.store.enable_lmq = true), INITIALIZATION);
+        assert_eq!(refuse(|options| options.broker.acl_enable = true), INITIALIZATION);
+        assert_eq!(refuse(|options| options.store.enable_dleger_commit_log = true), INITIALIZATION);
+        assert_eq!(refuse(|options| options.broker.enable_controller_mode = true), INITIALIZATION);
+        assert_eq!(refuse(|options| options.store.store_type = "defaultRocksDB".to_owned()), INITIALIZATION);
+    }
 }

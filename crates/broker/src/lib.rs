@@ -50,6 +50,8 @@ pub struct BrokerStart {
     pub memory_bytes: usize,
     /// `com.rocketmq.remoting.frameMaxLength`, bytes.
     pub max_frame_len: usize,
+    /// `rocketmq.broker.rebalance.lockMaxLiveTime`, ms.
+    pub lock_max_live_ms: i64,
     /// Header serialisation of this broker's own requests.
     pub serialize_type: SerializeType,
 }
@@ -91,7 +93,7 @@ impl Broker {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn start(start: BrokerStart) -> Result<Broker, StartError> {
-        let parts = Parts::open(start.config, start.memory_bytes, start.max_frame_len)?;
+        let parts = Parts::open(start.config, start.memory_bytes, start.max_frame_len, start.lock_max_live_ms)?;
         let routes = BrokerRoutes::new(&parts);
         let servers = match listen(&parts, &routes, start.max_frame_len) {
             Ok(servers) => servers,
@@ -142,7 +144,11 @@ fn listen(parts: &Parts, routes: &BrokerRoutes, max_frame_len: usize) -> Result<
         .parse()
         .map_err(|_| StartError::BindAddress(options.server.bind_address.clone()))?;
     let port = u16::try_from(options.server.listen_port).unwrap_or(0);
-    let seconds = |value: i32| Duration::from_secs(u64::try_from(value).unwrap_or(120));
+    // 0 turns the check off in Java.
+    let seconds = |value: i32| match u64::try_from(value) {
+        Ok(0) => Duration::from_secs(u32::MAX.into()),
+        seconds => Duration::from_secs(seconds.unwrap_or(120)),
+    };
     let config = |port: u16| ServerConfig {
         max_frame_len,
         idle_timeout: seconds(options.server.server_channel_max_idle_time_seconds),

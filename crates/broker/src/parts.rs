@@ -96,7 +96,12 @@ impl Parts {
     ///
     /// # Errors
     /// [`PartsError`]; nothing stays open then.
-    pub fn open(config: BrokerConfigManager, memory_bytes: usize, max_frame_len: usize) -> Result<Parts, PartsError> {
+    pub fn open(
+        config: BrokerConfigManager,
+        memory_bytes: usize,
+        max_frame_len: usize,
+        lock_max_live_ms: i64,
+    ) -> Result<Parts, PartsError> {
         let options = config.get().clone();
         let root = PathBuf::from(&options.store.store_path_root_dir);
         let store_host = resolve(&options.broker.broker_ip1, options.server.listen_port)?;
@@ -112,7 +117,7 @@ impl Parts {
             offsets: Arc::new(ConsumerOffsetManager::open(&root)?),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
-            locks: Arc::new(RebalanceLockManager::new()),
+            locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),
             stats: Arc::new(BrokerStats::new()),
             budget: Budget::new(memory_bytes, max_frame_len),
             ids: Arc::new(UniqueIds::default()),

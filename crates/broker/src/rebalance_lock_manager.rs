@@ -4,7 +4,7 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use protocol::body::MessageQueue;
 
-/// `rocketmq.broker.rebalance.lockMaxLiveTime`, ms.
+/// Default of `rocketmq.broker.rebalance.lockMaxLiveTime`, ms.
 pub const LOCK_MAX_LIVE_MS: i64 = 60_000;
 
 #[derive(Clone, Debug)]
@@ -13,22 +13,21 @@ struct Lock {
     since_ms: i64,
 }
 
-impl Lock {
-    fn is_expired(&self, now_ms: i64) -> bool {
-        now_ms - self.since_ms > LOCK_MAX_LIVE_MS
-    }
-}
-
 /// Locks by group and queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RebalanceLockManager {
+    max_live_ms: i64,
     groups: Mutex<HashMap<String, HashMap<MessageQueue, Lock>>>,
 }
 
 impl RebalanceLockManager {
-    /// No locks.
-    pub fn new() -> RebalanceLockManager {
-        RebalanceLockManager::default()
+    /// No locks; each will live `max_live_ms` unless it is renewed.
+    pub fn new(max_live_ms: i64) -> RebalanceLockManager {
+        RebalanceLockManager { max_live_ms, groups: Mutex::default() }
+    }
+
+    fn is_expired(&self, lock: &Lock, now_ms: i64) -> bool {
+        now_ms - lock.since_ms > self.max_live_ms
     }
 
     /// Locks or renews what is free, expired or already the client's; returns the queues it now holds.
@@ -36,7 +35,7 @@ impl RebalanceLockManager {
         let mut groups = self.groups.lock();
         let locks = groups.entry(group.to_owned()).or_default();
         let take = |queue: &MessageQueue| {
-            let free = locks.get(queue).is_none_or(|lock| lock.client_id == client_id || lock.is_expired(now_ms));
+            let free = locks.get(queue).is_none_or(|lock| lock.client_id == client_id || self.is_expired(lock, now_ms));
             if free {
                 locks.insert(queue.clone(), Lock { client_id: client_id.to_owned(), since_ms: now_ms });
             }
@@ -65,7 +64,7 @@ impl RebalanceLockManager {
     /// True when no lock of the group is alive.
     pub fn is_all_expired(&self, group: &str, now_ms: i64) -> bool {
         let groups = self.groups.lock();
-        groups.get(group).is_none_or(|locks| locks.values().all(|lock| lock.is_expired(now_ms)))
+        groups.get(group).is_none_or(|locks| locks.values().all(|lock| self.is_expired(lock, now_ms)))
     }
 }
 
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_lock_excludes_others_until_it_is_given_up_or_expires() {
-        let locks = RebalanceLockManager::new();
+        let locks = RebalanceLockManager::new(LOCK_MAX_LIVE_MS);
         let queue = |queue_id| MessageQueue { broker_name: "b".into(), queue_id, topic: "T".into() };
         let both = vec![queue(0), queue(1)];
         assert_eq!(locks.lock("g", "a", vec![queue(0)], 0), [queue(0)]);

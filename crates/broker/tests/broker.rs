@@ -55,6 +55,7 @@ async fn start(dir: &Path, set: impl FnOnce(&mut BrokerOptions)) -> Running {
         config: BrokerConfigManager::new(BrokerConfiguration::new(options)),
         memory_bytes: 64 << 20,
         max_frame_len: DEFAULT_MAX_FRAME_LEN,
+        lock_max_live_ms: 60_000,
         serialize_type: SerializeType::Json,
     });
     let client = Client::new(ClientConfig::default(), Arc::default(), Arc::new(()));
@@ -140,7 +141,9 @@ fn only_record(answer: &Command) -> MessageRecord<'_> {
 async fn what_is_not_supported_is_refused_and_stores_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), |_| {}).await;
-    refused(&running.send("T", "TRAN_MSG\u{1}true\u{2}").await, NO_PERMISSION, "transaction");
+    for half in ["TRAN_MSG\u{1}true\u{2}", "TRAN_MSG\u{1}true\u{2}DELAY\u{1}1\u{2}"] {
+        refused(&running.send("T", half).await, NO_PERMISSION, "transaction");
+    }
     for timer in ["TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
         refused(&running.send("T", &format!("{timer}\u{1}5\u{2}")).await, MESSAGE_ILLEGAL, timer);
     }

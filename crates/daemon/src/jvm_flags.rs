@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::exit::{Exit, FAILURE, INITIALIZATION};
 use crate::options::parse_byte_size;
 
 /// The variables that are read, in the order in which their flags are applied: the later wins, as on a JVM's command line.
@@ -12,33 +13,25 @@ use crate::options::parse_byte_size;
 /// Kubernetes operator; `JAVA_OPTS` is what many set-ups write instead.
 pub const VARIABLES: [&str; 5] = ["JAVA_OPT", "JAVA_OPTS", "HEAP_OPTS", "BROKER_MEM", "JAVA_OPT_EXT"];
 
-/// `-D` keys that are honoured; besides these, all that begin with `tls.`.
-const KNOWN_PROPERTIES: [&str; 24] = [
+/// `-D` keys that are honoured; every other is named in the log.
+const KNOWN_PROPERTIES: [&str; 14] = [
     "user.home",
     "rocketmq.home.dir",
     "rocketmq.namesrv.addr",
     "rocketmq.namesrv.domain",
     "rocketmq.namesrv.domain.subgroup",
     "rocketmq.serialize.type",
-    "rocketmq.zone",
-    "rocketmq.zone.mode",
     "rocketmq.broker.diskSpaceWarningLevelRatio",
     "rocketmq.broker.diskSpaceCleanForciblyRatio",
-    "rocketmq.broker.multiPathSplitter",
     "rocketmq.broker.rebalance.lockMaxLiveTime",
-    "com.rocketmq.remoting.frameMaxLength",
+    FRAME_MAX_LENGTH,
     "com.rocketmq.remoting.socket.sndbuf.size",
     "com.rocketmq.remoting.socket.rcvbuf.size",
     "com.rocketmq.remoting.socket.backlog",
-    "com.rocketmq.remoting.clientAsyncSemaphoreValue",
-    "com.rocketmq.remoting.clientOnewaySemaphoreValue",
-    "com.rocketmq.remoting.write.buffer.high.water.mark",
-    "com.rocketmq.remoting.write.buffer.low.water.mark",
-    "com.rocketmq.remoting.client.connect.timeout",
-    "com.rocketmq.remoting.client.channel.maxIdleTimeSeconds",
-    "com.rocketmq.remoting.client.closeSocketIfTimeout",
-    "tls.enable",
+    "tls.server.mode",
 ];
+
+const FRAME_MAX_LENGTH: &str = "com.rocketmq.remoting.frameMaxLength";
 
 /// What the flags say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +62,41 @@ impl JvmFlags {
         self.properties.get(key).map(String::as_str)
     }
 
+    /// A `-D` value that is a number in this range.
+    ///
+    /// # Errors
+    /// The [`Exit`] to take when it is none.
+    pub fn number(&self, key: &str, least: i64, most: i64) -> Result<Option<i64>, Exit> {
+        let Some(text) = self.property(key) else { return Ok(None) };
+        match text.trim().parse().ok().filter(|number| (least..=most).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Exit::new(FAILURE, format!("-D{key}={text} is refused: give a number from {least} to {most}"))),
+        }
+    }
+
+    /// `com.rocketmq.remoting.frameMaxLength`, or `default`, in bytes.
+    ///
+    /// # Errors
+    /// The [`Exit`] to take when it is no length a frame can have.
+    pub fn frame_max_length(&self, default: usize) -> Result<usize, Exit> {
+        let length = self.number(FRAME_MAX_LENGTH, 1024, 1 << 30)?;
+        Ok(length.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default))
+    }
+
+    /// Refuses `-Dtls.server.mode=enforcing`: serving plain text where only TLS is wanted would be worse than not serving.
+    ///
+    /// # Errors
+    /// The [`Exit`] to take.
+    pub fn refuse_tls_only(&self) -> Result<(), Exit> {
+        match self.property("tls.server.mode") {
+            Some(mode) if mode.eq_ignore_ascii_case("enforcing") => Err(Exit::new(
+                INITIALIZATION,
+                "-Dtls.server.mode=enforcing: TLS is not part of this release; put a TLS proxy in front, or remove the flag",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The one log line that names what has no meaning without a JVM; none when there is nothing.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
@@ -84,7 +112,7 @@ impl JvmFlags {
             }
         } else if let Some(definition) = word.strip_prefix("-D") {
             let (key, value) = definition.split_once('=').unwrap_or((definition, ""));
-            if KNOWN_PROPERTIES.contains(&key) || key.starts_with("tls.") {
+            if KNOWN_PROPERTIES.contains(&key) {
                 self.properties.insert(key.to_owned(), value.to_owned());
             } else {
                 self.ignored.push(word);
@@ -145,6 +173,18 @@ mod tests {
         assert_eq!(read.ignored, ["-Dx=y"]);
         assert_eq!(flags(&[("HEAP_OPTS", "-Xmxlots")]).ignored, ["-Xmxlots"]);
         assert_eq!(flags(&[]).notice(), None);
+    }
+
+    #[test]
+    fn numbers_are_checked() {
+        let read =
+            flags(&[("JAVA_OPT", "-Dcom.rocketmq.remoting.frameMaxLength=33554432 -Dtls.server.mode=ENFORCING")]);
+        assert_eq!(read.frame_max_length(7), Ok(33_554_432));
+        assert_eq!(flags(&[]).frame_max_length(7), Ok(7));
+        let bad = flags(&[("JAVA_OPT", "-Dcom.rocketmq.remoting.frameMaxLength=big")]);
+        assert!(bad.frame_max_length(7).unwrap_err().message.contains("1024"));
+        assert_eq!(read.refuse_tls_only().unwrap_err().code, INITIALIZATION);
+        assert_eq!(flags(&[("JAVA_OPT", "-Dtls.server.mode=permissive")]).refuse_tls_only(), Ok(()));
     }
 
     #[test]

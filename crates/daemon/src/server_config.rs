@@ -1,5 +1,8 @@
 //! Options of the network layer, common to all daemons.
 
+use crate::exit::Exit;
+use crate::jvm_flags::JvmFlags;
+
 use crate::environment::cores;
 
 crate::options! {
@@ -49,5 +52,22 @@ crate::options! {
         disableNettyWorkerGroup => disable_netty_worker_group: bool = false; Plain, Boot, N, "Netty worker group";
         maxReconnectIntervalTimeSeconds => max_reconnect_interval_time_seconds: i64 = 60; Seconds, Live, Y, "longest pause between reconnects";
         enableReconnectForGoAway => enable_reconnect_for_go_away: bool = true; Plain, Live, Y, "reconnect when a peer says GO_AWAY";
+    }
+}
+
+impl ServerConfig {
+    /// Takes `-Dcom.rocketmq.remoting.socket.*` as defaults: a file or the command line wins over them.
+    ///
+    /// # Errors
+    /// The [`Exit`] to take when one is no number it can be.
+    pub fn take_flags(&mut self, jvm: &JvmFlags) -> Result<(), Exit> {
+        let flag = |name: &str, least: i64| {
+            let number = jvm.number(&format!("com.rocketmq.remoting.socket.{name}"), least, i32::MAX.into())?;
+            Ok::<_, Exit>(number.and_then(|number| i32::try_from(number).ok()))
+        };
+        self.server_socket_snd_buf_size = flag("sndbuf.size", 0)?.unwrap_or(self.server_socket_snd_buf_size);
+        self.server_socket_rcv_buf_size = flag("rcvbuf.size", 0)?.unwrap_or(self.server_socket_rcv_buf_size);
+        self.server_socket_backlog = flag("backlog", 1)?.unwrap_or(self.server_socket_backlog);
+        Ok(())
     }
 }

@@ -47,16 +47,15 @@ impl Namesrv {
     ///
     /// # Errors
     /// Exit -3 with what cannot be opened or bound, and the remedy.
-    pub fn start(config: NamesrvConfiguration, memory: MemoryBudget) -> Result<Self, Exit> {
+    pub fn start(config: NamesrvConfiguration, memory: MemoryBudget, max_frame_len: usize) -> Result<Self, Exit> {
         let (parts, queue) = parts::open(config)?;
         let options = parts.config.options();
-        let max_frame_len = codec::frame::DEFAULT_MAX_FRAME_LEN;
-        let budget = Budget::new(usize::try_from(memory.bytes).unwrap_or(usize::MAX), max_frame_len);
+        let budget = Budget::new(usize::try_from(memory.bytes / 2).unwrap_or(usize::MAX), max_frame_len);
         let capacity = usize::try_from(options.namesrv.default_thread_pool_queue_capacity).unwrap_or(1).max(1);
         let pool = Lane::pool("namesrv", POOL_THREADS, capacity);
         let routes = Arc::new(routes::routes(&parts, &pool));
         let bind = bind_addr(&options)?;
-        let server = Server::start(&server_config(&options, bind), routes, budget, parts.routes.clone())
+        let server = Server::start(&server_config(&options, bind, max_frame_len), routes, budget, parts.routes.clone())
             .map_err(|error| cannot_listen(bind, &error))?;
         tracing::info!(addr = %server.local_addr(), memory_bytes = memory.bytes, memory_from = memory.source, "name server listens");
         let (config, notifier) = (parts.config.clone(), parts.notifier.clone());
@@ -121,11 +120,12 @@ fn bind_addr(options: &NamesrvOptions) -> Result<SocketAddr, Exit> {
     }
 }
 
-fn server_config(options: &NamesrvOptions, bind: SocketAddr) -> ServerConfig {
+fn server_config(options: &NamesrvOptions, bind: SocketAddr, max_frame_len: usize) -> ServerConfig {
     let server = &options.server;
     let size = |value: i32| u32::try_from(value).unwrap_or(0);
     let idle = u64::try_from(server.server_channel_max_idle_time_seconds).unwrap_or(0);
     ServerConfig {
+        max_frame_len,
         // 0 turns the check off in Java.
         idle_timeout: if idle == 0 { Duration::from_secs(u64::from(u32::MAX)) } else { Duration::from_secs(idle) },
         backlog: size(server.server_socket_backlog),

@@ -75,7 +75,7 @@ fn start_in(dir: &Path, set: &[(&str, &str)]) -> Namesrv {
         assert!(config.is_option(key), "{key}");
         config.apply(key, value, "test").unwrap();
     }
-    Namesrv::start(NamesrvOptions::share(config), memory_budget(None, None, None, None)).unwrap()
+    Namesrv::start(NamesrvOptions::share(config), memory_budget(None, None, None, None), 16 << 20).unwrap()
 }
 
 fn client() -> Client {
@@ -400,7 +400,8 @@ async fn a_port_in_use_is_told_with_its_remedy() {
     ] {
         config.apply(key, value, "test").unwrap();
     }
-    let exit = Namesrv::start(NamesrvOptions::share(config), memory_budget(None, None, None, None)).err().unwrap();
+    let exit =
+        Namesrv::start(NamesrvOptions::share(config), memory_budget(None, None, None, None), 16 << 20).err().unwrap();
     assert_eq!(exit.code, -3);
     assert!(exit.message.contains(&port) && exit.message.contains("ss -ltnp"), "{}", exit.message);
 }

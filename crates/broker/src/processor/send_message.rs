@@ -196,7 +196,7 @@ impl SendMessageProcessor {
         request: &Request<H>,
         mut draft: Draft,
     ) -> Outcome<SendMessageResponseHeader> {
-        if let Some(refusal) = refuse_unsupported(&draft.properties) {
+        if let Some(refusal) = refuse_unsupported(&draft.properties, header.reconsume_times.unwrap_or(0)) {
             return refusal.into();
         }
         if draft.properties.get(property::UNIQ_KEY).is_none() {
@@ -345,10 +345,11 @@ impl SendMessageProcessor {
 }
 
 /// Delivering these as plain messages would be wrong, so they are refused until they are supported.
-fn refuse_unsupported(properties: &Properties) -> Option<SendReply> {
+fn refuse_unsupported(properties: &Properties, reconsume_times: i32) -> Option<SendReply> {
     let half = properties.get(property::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    let delayed = properties.get(property::DELAY).is_some_and(|level| level != "0");
-    if half && !delayed {
+    // Clients before 4.6.1 leave the mark on what they send back for a retry.
+    let retried = reconsume_times > 0 && properties.get(property::DELAY).is_some_and(|level| level != "0");
+    if half && !retried {
         return Some(forbidden("transaction messages are not supported by this release of the broker"));
     }
     let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use codec::frame::DEFAULT_MAX_FRAME_LEN;
 use daemon::cli::{self, Print, Program};
 use daemon::environment::Environment;
 use daemon::exit::{Exit, FAILURE, print_line};
@@ -24,16 +25,19 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Exit> {
     let environment = Environment::of_process();
     let (config, memory) = configure(&environment)?;
+    environment.jvm.refuse_tls_only()?;
+    let max_frame_len = environment.jvm.frame_max_length(DEFAULT_MAX_FRAME_LEN)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Exit::new(FAILURE, format!("cannot start threads: {error}")))?;
-    runtime.block_on(serve(config, memory, environment.serialize_type_name()))
+    runtime.block_on(serve(config, memory, max_frame_len, environment.serialize_type_name()))
 }
 
 /// Defaults, then the file, then the command line; prints what was asked for.
 fn configure(environment: &Environment) -> Result<(NamesrvConfiguration, MemoryBudget), Exit> {
     let mut config = Config::new(NamesrvOptions::in_environment(environment));
+    config.options.server.take_flags(&environment.jvm)?;
     let line = cli::parse(Program::Namesrv, std::env::args_os().skip(1), &config)?;
     let notices = line.configure(&mut config)?;
     if let Some(file) = &line.config_file {
@@ -59,9 +63,14 @@ fn configure(environment: &Environment) -> Result<(NamesrvConfiguration, MemoryB
     Ok((NamesrvOptions::share(config), memory))
 }
 
-async fn serve(config: NamesrvConfiguration, memory: MemoryBudget, serialize_type: &str) -> Result<(), Exit> {
+async fn serve(
+    config: NamesrvConfiguration,
+    memory: MemoryBudget,
+    max_frame_len: usize,
+    serialize_type: &str,
+) -> Result<(), Exit> {
     let mut signals = Signals::new().map_err(|error| Exit::new(FAILURE, format!("cannot take signals: {error}")))?;
-    let namesrv = Namesrv::start(config, memory)?;
+    let namesrv = Namesrv::start(config, memory, max_frame_len)?;
     print_line(&format!("The Name Server boot success. serializeType={serialize_type}"));
     notify(Notify::Ready);
     notify(Notify::Status(&format!("listening on {}", namesrv.local_addr())));

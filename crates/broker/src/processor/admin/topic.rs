@@ -118,6 +118,9 @@ impl TopicAdmin {
                     return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
                 }
             }
+            if let Some(remark) = unsupported_attribute(&config.attributes) {
+                return refuse(remark);
+            }
             let mixed = config.attributes.get("message.type").is_some_and(|kind| kind == "MIXED");
             if mixed && !self.config.get().broker.enable_mixed_message_type {
                 return refuse("MIXED message type is not supported. (enableMixedMessageType=false)".to_owned());
@@ -227,6 +230,14 @@ impl Processor<CleanUnusedTopic> for TopicAdmin {
     }
 }
 
+/// Queues of these kinds have files of their own, which this release does not write.
+fn unsupported_attribute(attributes: &BTreeMap<String, String>) -> Option<String> {
+    let is = |key: &str, value: &str| attributes.get(key).is_some_and(|set| set == value);
+    let found =
+        [("queue.type", "BatchCQ"), ("cleanup.policy", "COMPACTION")].into_iter().find(|(key, value)| is(key, value));
+    found.map(|(key, value)| format!("{key}={value} is not supported by this release of the broker"))
+}
+
 /// Applies `+key=value,-key` to attributes. Source: common/attribute/AttributeUtil.java, TopicAttributes.java.
 fn alter_attributes(
     mut attributes: BTreeMap<String, String>,
@@ -256,9 +267,6 @@ fn alter_attributes(
             return Err(format!("attempt to update an unchangeable attribute. key: {key}"));
         }
         match (key, value) {
-            ("queue.type", Some("BatchCQ")) | ("cleanup.policy", Some("COMPACTION")) => {
-                return Err(format!("{change} is not supported by this release of the broker"));
-            }
             (_, Some(value)) => drop(attributes.insert(key.to_owned(), value.to_owned())),
             (_, None) => drop(attributes.remove(key)),
         }
@@ -276,7 +284,11 @@ mod tests {
         assert_eq!(made.len(), 2);
         let changed = alter_attributes(made.clone(), "-reserve.time,+message.type=DELAY", false).unwrap();
         assert_eq!(changed, BTreeMap::from([("message.type".to_owned(), "DELAY".to_owned())]));
-        for bad in ["+nonsense=1", "message.type=FIFO", "+message.type", "+queue.type=BatchCQ"] {
+        for (key, value) in [("queue.type", "BatchCQ"), ("cleanup.policy", "COMPACTION")] {
+            let attributes = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            assert!(unsupported_attribute(&attributes).unwrap().contains(value));
+        }
+        for bad in ["+nonsense=1", "message.type=FIFO", "+message.type"] {
             assert!(alter_attributes(BTreeMap::new(), bad, true).is_err(), "{bad}");
         }
         assert!(alter_attributes(made, "+queue.type=SimpleCQ", false).is_err());
