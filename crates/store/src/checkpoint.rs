@@ -10,6 +10,7 @@
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
 //! | 2096 | the index is on the disk up to this store time |
+//! | 2104 | end of the log when the last consume queue was deleted: having none is no loss up to there |
 
 use std::fs::File;
 use std::io;
@@ -29,6 +30,7 @@ const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
 const INDEX_FLUSHED_POSITION: u64 = 2096;
+const EMPTIED_POSITION: u64 = 2104;
 
 /// What the checkpoint said when the store was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,6 +51,8 @@ pub(crate) struct Own {
     pub(crate) clean_end: Option<u64>,
     /// The index is on the disk up to messages of this store time.
     pub(crate) index_flushed_timestamp: i64,
+    /// All queues of messages before it were deleted by hand.
+    pub(crate) emptied: u64,
 }
 
 /// The open file.
@@ -115,6 +119,11 @@ impl StoreCheckpoint {
         self.cells.store_i64(INDEX_FLUSHED_POSITION, end_timestamp);
     }
 
+    /// The last consume queue was deleted when the log ended at `end`.
+    pub(crate) fn set_emptied(&self, end: u64) {
+        self.cells.store_i64(EMPTIED_POSITION, as_i64(end));
+    }
+
     /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
     /// at `last_record`.
     pub(crate) fn set_durable(&self, durable: u64, store_timestamp: i64, last_record: Option<u64>) {
@@ -173,6 +182,7 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
         index_flushed_timestamp: cells.load_i64(INDEX_FLUSHED_POSITION),
+        emptied: u64::try_from(cells.load_i64(EMPTIED_POSITION)).unwrap_or(0),
     })
 }
 

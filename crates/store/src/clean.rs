@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::CommitLog;
 use crate::core::Core;
 use crate::error::PutError;
@@ -28,6 +29,7 @@ pub(crate) struct Cleaner {
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) index: Option<Arc<Index>>,
     pub(crate) gate: Arc<Mutex<()>>,
+    pub(crate) checkpoint: Arc<StoreCheckpoint>,
     pub(crate) manual_rounds: AtomicU32,
     /// The log's min offset that queues and index were last brought in step with.
     pub(crate) cleaned_to: AtomicU64,
@@ -199,7 +201,12 @@ impl Cleaner {
     /// Takes queues out of the table and deletes their files.
     pub(crate) fn delete_queues(&self, queues: &[Arc<crate::consume_queue::Queue>]) -> io::Result<()> {
         let _gate = self.gate.lock();
-        self.log.while_held(|| queues.iter().for_each(|queue| self.queues.remove(queue)));
+        self.log.while_held(|| {
+            queues.iter().for_each(|queue| self.queues.remove(queue));
+            if self.queues.len() == 0 {
+                self.checkpoint.set_emptied(self.log.wrote());
+            }
+        });
         for queue in queues {
             queue.close();
             self.core.fs.remove_dir_all(&self.queues.files().queue_dir(queue))?;

@@ -68,6 +68,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         queues: Arc::clone(&dispatcher.queues),
         index: checkpointer.index.clone(),
         gate: Arc::clone(&dispatcher.gate),
+        checkpoint: Arc::clone(&checkpoint),
         manual_rounds: AtomicU32::new(0),
         cleaned_to: AtomicU64::new(0),
     });
@@ -134,7 +135,8 @@ fn recover(
         listener,
         gate: Arc::default(),
     };
-    let recovered_from = recovery::dispatch(&mut dispatcher, &log, last_exit, index_from)?;
+    let emptied = found.own.map_or(0, |own| own.emptied);
+    let recovered_from = recovery::dispatch(&mut dispatcher, &log, last_exit, index_from, emptied)?;
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };

@@ -205,8 +205,8 @@ fn zero_behind(core: &Core, files: &[MappedFile], end: u64) -> Result<(), OpenEr
     core.fs.zero(file.file(), position, file.len() - position).map_err(|error| io_error("cut", file.path(), error))
 }
 
-/// Brings queues and index in step with the log. `index_from`: the index lacks messages from there on. Returns from
-/// where the log was read.
+/// Brings queues and index in step with the log. `index_from`: the index lacks messages from there on; `emptied`: the
+/// queues of messages before it were deleted by hand, so having none is no loss. Returns from where the log was read.
 /// # Errors
 /// See [`OpenError`].
 pub(crate) fn dispatch(
@@ -214,6 +214,7 @@ pub(crate) fn dispatch(
     log: &Log,
     last_exit: LastExit,
     index_from: Option<u64>,
+    emptied: u64,
 ) -> Result<u64, OpenError> {
     let queues = std::sync::Arc::clone(&dispatcher.queues);
     let root = queues.files().root().to_owned();
@@ -221,7 +222,7 @@ pub(crate) fn dispatch(
     if matches!(last_exit, LastExit::Unknown { .. }) {
         load_all(&queues).map_err(failed)?;
     }
-    let queues_from = if queues.len() == 0 { log.min } else { log.start };
+    let queues_from = if queues.len() == 0 { emptied.clamp(log.min, log.start) } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
     if from < log.start {
         info!(from, to = log.end, "consume queues or index are built again from the log");

@@ -421,3 +421,32 @@ fn kill_minus_nine() {
         acked = i64::try_from(bodies.len()).unwrap() - 1;
     }
 }
+
+#[test]
+fn the_last_topic_deleted_stays_deleted_and_lost_queues_still_come_back() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let reopen = |store: MessageStore| {
+            if clean {
+                store.shutdown()
+            } else {
+                store.abandon()
+            }
+            drop(store);
+            open(config(dir.path()))
+        };
+        let store = open(config(dir.path()));
+        store.put(&message("Old", 0, b"a", "")).unwrap();
+        settle(&store);
+        assert_eq!(store.delete_topic("Old"), 1);
+        let store = reopen(store);
+        assert_eq!(store.topics(), []);
+        store.put(&message("New", 1, b"b", "")).unwrap();
+        settle(&store);
+        store.shutdown();
+        drop(store);
+        std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+        let store = open(config(dir.path()));
+        assert_eq!(store.topics(), [("New".to_owned(), vec![1])], "clean {clean}");
+    }
+}
