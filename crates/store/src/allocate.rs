@@ -166,10 +166,10 @@ impl Allocator {
     }
 
     fn try_work(&self) -> Result<(), (PathBuf, io::Error)> {
-        let (current, wanted, next_offset, need_next) = {
+        let (current, wanted, need_next) = {
             let mut state = self.state.lock();
             let wanted = std::mem::take(&mut state.wanted);
-            (state.current.clone(), wanted, state.next_offset, state.next_wanted && state.next.is_none())
+            (state.current.clone(), wanted, state.next_wanted && state.next.is_none())
         };
         let mut signal_at = u64::MAX;
         let mut prepare_next = need_next || current.is_none();
@@ -189,7 +189,13 @@ impl Allocator {
                 signal_at = signal_at.min(file.first_offset() + next_due);
             }
         }
-        if prepare_next && self.state.lock().next.is_none() {
+        // Asked anew and under one lock: the appender may have taken the prepared file since, and where the next one begins
+        // has moved with it. Making a file anew that is being written would lose what is in it.
+        let next_offset = {
+            let state = self.state.lock();
+            (prepare_next && state.next.is_none()).then_some(state.next_offset)
+        };
+        if let Some(next_offset) = next_offset {
             let writer = self.prepare(next_offset)?;
             self.state.lock().next = Some(writer);
         }

@@ -208,6 +208,12 @@ impl CommitLog {
     fn reserve(&self, tail: &mut Tail, need: u64) -> Reserved {
         if tail.writer.as_ref().is_none_or(|writer| need > writer.space()) {
             let Some(next) = self.allocator.take_next() else { return Reserved::NoFile };
+            let begins = tail.writer.as_ref().map_or(self.wrote.load(Ordering::Acquire), |full| full.file().end_offset());
+            if next.file().first_offset() != begins {
+                let found = next.file().first_offset();
+                self.core.poison(format!("the next commit-log file begins at {found}, not where the log ends: {begins}"));
+                return Reserved::NoFile;
+            }
             if let Some(mut full) = tail.writer.take() {
                 let space = u32::try_from(full.space()).unwrap_or(u32::MAX);
                 full.append(&space.to_be_bytes());
