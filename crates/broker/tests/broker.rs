@@ -180,6 +180,7 @@ async fn a_held_pull_gets_the_message_under_both_ways_of_flushing() {
         assert_eq!(first.code, SUCCESS, "{:?}", first.remark);
         let sent = first.header::<SendMessageResponseHeader>().unwrap();
         assert_eq!((sent.queue_id, sent.queue_offset, sent.msg_id.len()), (0, 0, 32));
+        running.until_max_offset("T", 1).await;
         let (held, second) = tokio::join!(running.pull("T", 1, |_| {}), running.send("T", "KEYS\u{1}k\u{2}"));
         assert_eq!(second.code, SUCCESS);
         assert_eq!(only_record(&held).property("KEYS"), Some("k"));
