@@ -271,6 +271,19 @@ impl Cluster {
     /// Returns its name, which nothing else uses.
     pub fn topic(&self, name: &str, queues: u32) -> String {
         let topic = unique(name);
+        self.create(&topic, queues);
+        topic
+    }
+
+    /// A name for a consumer group whose retry topic is there already. Brokers make it with the first heartbeat, but
+    /// Java clients that have started look for new topics and queues only every 20 and 30 s.
+    pub fn group_with_retry_topic(&self) -> String {
+        let group = unique("CG");
+        self.create(&format!("%RETRY%{group}"), 1);
+        group
+    }
+
+    fn create(&self, topic: &str, queues: u32) {
         let fields = json!({ "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues.to_string(),
             "writeQueueNums": queues.to_string(), "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0",
             "order": "false" });
@@ -279,8 +292,7 @@ impl Cluster {
             let answer = answer.unwrap_or_else(|error| panic!("{} does not answer: {error}", broker.name));
             assert_eq!(answer.header["code"], 0, "{topic} is not created: {}", answer.header);
         }
-        self.wait_route(&topic);
-        topic
+        self.wait_route(topic);
     }
 
     /// Waits until every nameserver has a route for the topic.

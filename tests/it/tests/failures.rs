@@ -44,15 +44,15 @@ fn a_nameserver_dies(kind: Kind) {
 }
 
 fn a_broker_is_killed_under_load(kind: Kind) {
-    under_load(kind, it::Broker::kill9);
+    under_load(kind, 2, it::Broker::kill9);
 }
 
 fn a_broker_restarts_cleanly_under_load(kind: Kind) {
-    under_load(kind, it::Broker::stop);
+    under_load(kind, 1, it::Broker::stop);
 }
 
-/// Two brokers under load from three client versions; the first goes down by `end` and comes back, twice.
-fn under_load(kind: Kind, end: fn(&it::Broker)) {
+/// Two brokers under load from three client versions; the first goes down by `end` and comes back, `rounds` times.
+fn under_load(kind: Kind, rounds: usize, end: fn(&it::Broker)) {
     let cluster = two_by_two(kind);
     let topic = cluster.topic("load", 2);
     let namesrv = cluster.namesrv();
@@ -70,7 +70,7 @@ fn under_load(kind: Kind, end: fn(&it::Broker)) {
             });
         }
     };
-    for _ in 0..2 {
+    for _ in 0..rounds {
         progress("with both brokers");
         end(&cluster.brokers[0]);
         progress("with the other broker");

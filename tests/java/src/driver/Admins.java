@@ -29,7 +29,7 @@ final class Admins {
     }
 
     /** Runs {@code mqadmin a0 a1 …} and returns what it printed. One at a time: standard output is shared. */
-    private static synchronized Map<String, Object> mqadmin(Options o) {
+    private static synchronized Map<String, Object> mqadmin(Options o) throws Exception {
         String[] arguments = new String[o.number("n", 0)];
         for (int i = 0; i < arguments.length; i++) {
             arguments[i] = o.get("a" + i);
@@ -42,6 +42,7 @@ final class Admins {
         System.setErr(capture);
         Driver.exitRefused = true;
         try {
+            forgetCommands();
             MQAdminStartup.main0(arguments, null);
         } catch (SecurityException exit) {
             capture.println(exit.getMessage());
@@ -51,6 +52,16 @@ final class Admins {
             System.setErr(beforeErr);
         }
         return Map.of("output", printed.toString(StandardCharsets.UTF_8));
+    }
+
+    /** Some commands keep a client that they have shut down: every run starts with new ones. */
+    private static void forgetCommands() throws ReflectiveOperationException {
+        for (java.lang.reflect.Field field : MQAdminStartup.class.getDeclaredFields()) {
+            if (java.util.List.class.isAssignableFrom(field.getType())) {
+                field.setAccessible(true);
+                ((java.util.List<?>) field.get(null)).clear();
+            }
+        }
     }
 
     private static Map<String, Object> start(Options o) throws Exception {
