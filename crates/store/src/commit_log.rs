@@ -208,10 +208,12 @@ impl CommitLog {
     fn reserve(&self, tail: &mut Tail, need: u64) -> Reserved {
         if tail.writer.as_ref().is_none_or(|writer| need > writer.space()) {
             let Some(next) = self.allocator.take_next() else { return Reserved::NoFile };
-            let begins = tail.writer.as_ref().map_or(self.wrote.load(Ordering::Acquire), |full| full.file().end_offset());
+            let begins =
+                tail.writer.as_ref().map_or(self.wrote.load(Ordering::Acquire), |full| full.file().end_offset());
             if next.file().first_offset() != begins {
                 let found = next.file().first_offset();
-                self.core.poison(format!("the next commit-log file begins at {found}, not where the log ends: {begins}"));
+                self.core
+                    .poison(format!("the next commit-log file begins at {found}, not where the log ends: {begins}"));
                 return Reserved::NoFile;
             }
             if let Some(mut full) = tail.writer.take() {
