@@ -40,15 +40,7 @@ pub struct Request<H> {
 impl<H> Request<H> {
     /// The duty to answer this request later, for [`Outcome::Parked`].
     pub fn slot<R>(&self) -> ReplySlot<R> {
-        self.channel.begin_request();
-        ReplySlot {
-            channel: self.channel.clone(),
-            opaque: self.opaque,
-            serialize_type: self.serialize_type,
-            oneway: self.oneway,
-            open: true,
-            header: PhantomData,
-        }
+        ReplySlot::new(&self.channel, self.opaque, self.serialize_type, self.oneway)
     }
 }
 
@@ -178,6 +170,11 @@ pub struct ReplySlot<R> {
 }
 
 impl<R> ReplySlot<R> {
+    pub(crate) fn new(channel: &Arc<Channel>, opaque: i32, serialize_type: SerializeType, oneway: bool) -> Self {
+        channel.begin_request();
+        ReplySlot { channel: channel.clone(), opaque, serialize_type, oneway, open: true, header: PhantomData }
+    }
+
     /// The connection that waits.
     pub fn channel(&self) -> &Arc<Channel> {
         &self.channel

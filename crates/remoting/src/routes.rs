@@ -3,7 +3,7 @@
 
 use crate::channel::Channel;
 use crate::outbound::Outbound;
-use crate::reply::{Outcome, Reply, Request, push_reply};
+use crate::reply::{Outcome, Reply, ReplySlot, Request, push_reply};
 use crate::stats::RemotingStats;
 use codec::command::Command;
 use codec::fields::{CommandHeader, NoHeader};
@@ -165,19 +165,7 @@ fn later<O: Operation>(
     channel: &Arc<Channel>,
     reply: std::pin::Pin<Box<dyn Future<Output = Reply<O::Response>> + Send>>,
 ) {
-    let request = Request {
-        header: (),
-        body: bytes::Bytes::new(),
-        fields: codec::fields::Fields::default(),
-        code: command.code,
-        version: command.version,
-        language: command.language,
-        channel: channel.clone(),
-        oneway: command.is_oneway(),
-        opaque: command.opaque,
-        serialize_type: command.serialize_type,
-    };
-    let slot = request.slot::<O::Response>();
+    let slot = ReplySlot::new(channel, command.opaque, command.serialize_type, command.is_oneway());
     tokio::spawn(async move { slot.send(reply.await) });
 }
 
