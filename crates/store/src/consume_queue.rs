@@ -33,6 +33,8 @@ pub(crate) struct Queue {
     /// First unit of the file that is on the list of files to be flushed, or [`NONE`].
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
+    /// It has a directory, and the checkpoint knows of it.
+    pub(crate) on_disk: AtomicBool,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
@@ -57,6 +59,7 @@ impl Queue {
             first_base: AtomicI64::new(NONE),
             dirty_base: AtomicI64::new(NONE),
             loaded: AtomicBool::new(false),
+            on_disk: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             load: Mutex::new(()),
             hot: ArcSwapOption::empty(),
