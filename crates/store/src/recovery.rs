@@ -228,7 +228,8 @@ pub(crate) fn dispatch(
         info!(from, to = log.end, "consume queues or index are built again from the log");
     }
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
-    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0) + 1);
+    // Of the last message some keys may be missing.
+    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
     let mut missing = BTreeSet::new();
     let mut pass = Pass { from, to: log.end, verified_from: log.start };
     pass.run(dispatcher, &mut |dispatcher, record, properties| {
