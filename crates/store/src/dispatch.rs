@@ -190,7 +190,8 @@ impl Dispatcher {
         for record in records {
             let properties = properties_of(&self.log, record);
             let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
-            put_keys(&self.core, index, record, &properties)?;
+            key_hashes(record, &properties)
+                .try_for_each(|hash| index.put(&self.core, hash, record.physical_offset, record.store_timestamp))?;
         }
         index.commit(&self.core)?;
         self.checkpoint.set_index_msg_timestamp(index.index().last_update().0);
@@ -269,11 +270,16 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Puts the keys of a record into the index during recovery.
+    /// Puts the keys of a record into the index during recovery, those that it lacks when it knows the record.
     pub(crate) fn index_recovered(&mut self, record: &DispatchRecord, properties: &[u8]) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         let properties = String::from_utf8_lossy(properties);
-        put_keys(&self.core, index, record, &properties)
+        key_hashes(record, &properties).try_for_each(|hash| {
+            if index.index().ends_with(&self.core, hash, record.physical_offset)? {
+                return Ok(());
+            }
+            index.put(&self.core, hash, record.physical_offset, record.store_timestamp)
+        })
     }
 }
 
@@ -299,14 +305,12 @@ fn properties_of(log: &CommitLog, record: &DispatchRecord) -> Option<MappedSlice
     log.files().slice(record.end() - u64::from(record.properties_len), record.properties_len)
 }
 
-/// UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 does; nothing for rolled-back messages.
+/// Hashes of UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 indexes them; none for rolled-back messages.
 /// Source: IndexService.buildIndex.
-fn put_keys(core: &Core, index: &mut IndexWriter, record: &DispatchRecord, properties: &str) -> io::Result<()> {
-    if sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE {
-        return Ok(());
-    }
+fn key_hashes(record: &DispatchRecord, properties: &str) -> impl Iterator<Item = u32> {
+    let rolled_back = sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE;
     let topic = &record.queue.topic;
     let keys = properties::index_keys(properties).map(|key| key_hash(topic, key));
     let tags = properties::get(properties, names::TAGS).map(|tags| tag_hash(topic, tags));
-    keys.chain(tags).try_for_each(|hash| index.put(core, hash, record.physical_offset, record.store_timestamp))
+    keys.chain(tags).filter(move |_| !rolled_back)
 }

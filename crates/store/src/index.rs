@@ -114,6 +114,17 @@ impl Index {
         (header.index_count > 1 || files.len() > 1).then_some(header.end_phy_offset)
     }
 
+    /// Whether the last message in the index is the one at `phy_offset`, and found by a key of this hash. Its other keys
+    /// may have gone into a file of which nothing is left.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn ends_with(&self, core: &Core, key_hash: u32, phy_offset: u64) -> io::Result<bool> {
+        if self.end_phy_offset().and_then(|end| u64::try_from(end).ok()) != Some(phy_offset) {
+            return Ok(false);
+        }
+        Ok(self.query(core, key_hash, usize::MAX, i64::MIN, i64::MAX)?.contains(&phy_offset))
+    }
+
     /// The log ends at `log_end` now: what the index says of later messages must not keep new ones out.
     pub(crate) fn cut(&self, log_end: u64) {
         let last = i64::try_from(log_end).unwrap_or(i64::MAX).saturating_sub(1);

@@ -48,7 +48,8 @@ pub(crate) fn dispatch(
         info!(from, to = log.end, "consume queues or index are built again from the log");
     }
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
-    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0) + 1);
+    // Of the last message some keys may be missing.
+    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
     let mut rebuild = Rebuild { dispatcher, log, pending: HashMap::default(), pending_units: 0 };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {

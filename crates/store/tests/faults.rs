@@ -284,3 +284,22 @@ fn a_failed_checkpoint_makes_the_store_read_only() {
     put(&store, "T", 0, b"x");
     eventually("poison", || store.status().poisoned.is_some());
 }
+
+/// A Java broker that is started on a store in use deletes what lies behind the end of the log before it finds the lock
+/// taken (DefaultMessageStore.load comes before start).
+#[test]
+fn a_prepared_file_that_somebody_deleted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(config(dir.path()));
+    put(&store, "T", 0, b"first");
+    let prepared = dir.path().join("commitlog").join(format!("{:020}", 16 * 1024));
+    eventually("the next file is prepared", || prepared.exists());
+    std::fs::remove_file(&prepared).unwrap();
+    while store.status().max_offset < 2 * 16 * 1024 {
+        put(&store, "T", 0, &[b'x'; 4000]);
+    }
+    settle(&store);
+    let all = bodies(&store, "T", 0);
+    drop(store);
+    assert_eq!(bodies(&open(config(dir.path())), "T", 0), all);
+}

@@ -485,3 +485,35 @@ fn single_queues_and_index_files_that_are_taken_away_come_back() {
         check(&store, 100);
     }
 }
+
+/// Two keys each, and an odd number of entries in an index file: one message has its keys in two files.
+#[test]
+fn a_message_with_keys_in_two_index_files_keeps_both_when_the_second_is_built_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(config(dir.path()));
+    let put_keys = |from: usize, to: usize| {
+        for at in from..to {
+            let properties = format!("UNIQ_KEY\u{1}u{at}\u{2}KEYS\u{1}k{at}\u{2}");
+            store.put(&message("T", 0, b"body", &properties)).unwrap();
+        }
+        settle(&store);
+    };
+    put_keys(0, 200);
+    let straddling = store.store_time("T", 0, 199).unwrap();
+    while std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() <= u128::try_from(straddling).unwrap() {
+        std::thread::yield_now();
+    }
+    put_keys(200, 210);
+    let left = tempfile::tempdir().unwrap();
+    copy(dir.path(), left.path());
+    drop(store);
+    // The machine died when the first index file was on the disk.
+    reboot(left.path());
+    damage(&left.path().join("checkpoint"), 2096, &straddling.to_be_bytes());
+    let store = open(config(left.path()));
+    for at in 0..210 {
+        for key in [format!("u{at}"), format!("k{at}")] {
+            assert_eq!(store.query_by_key("T", &key, 9, 0, i64::MAX).messages.len(), 1, "{key}");
+        }
+    }
+}
