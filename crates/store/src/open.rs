@@ -70,6 +70,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         gate: Arc::clone(&dispatcher.gate),
         checkpoint: Arc::clone(&checkpoint),
         manual_rounds: AtomicU32::new(0),
+        round: Mutex::default(),
         cleaned_to: AtomicU64::new(0),
     });
     let mut store = MessageStore {
