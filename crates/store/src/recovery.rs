@@ -85,21 +85,41 @@ pub(crate) fn find_end(
     if let (Some(reason), Some(file)) = (stopped, files.get(index)) {
         check_loss(files, file, &log, found, last_exit, reason)?;
         let later = files.split_off(index + 1);
-        for file in later {
-            core.fs.remove_file(file.path()).map_err(|error| io_error("remove", file.path(), error))?;
+        // From the last on, each for good before the next: whatever stops this, no gap is left.
+        for file in later.iter().rev() {
+            remove_for_good(core, file.path()).map_err(|error| io_error("remove", file.path(), error))?;
         }
         if last_exit != LastExit::Clean {
             zero_behind(core, files, log.end)?;
         }
     }
-    if last_exit != LastExit::Clean {
-        // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
-        for file in files.iter().filter(|file| file.end_offset() > start) {
-            core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+    // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
+    match last_exit {
+        LastExit::Clean => {}
+        LastExit::Killed => sync_all(core)?,
+        LastExit::Unknown { .. } => {
+            for file in files.iter().filter(|file| file.end_offset() > start) {
+                core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+            }
         }
     }
     info!(start, end = log.end, ?last_exit, "commit log recovered");
     Ok(log)
+}
+
+/// Brings to the disk what the killed process had written: log, queues and index are not read again up to where it had come,
+/// and nobody knows which of their files had been flushed.
+fn sync_all(core: &Core) -> Result<(), OpenError> {
+    let root = &core.config.store_path_root_dir;
+    for dir in core.config.commit_log_paths().iter().chain([root]) {
+        core.fs.sync_all(dir).map_err(|error| io_error("flush", dir, error))?;
+    }
+    Ok(())
+}
+
+fn remove_for_good(core: &Core, path: &Path) -> io::Result<()> {
+    core.fs.remove_file(path)?;
+    path.parent().map_or(Ok(()), |dir| core.fs.sync_dir(dir))
 }
 
 fn no_log(core: &Core, found: &Found) -> Result<Log, OpenError> {
