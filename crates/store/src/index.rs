@@ -17,6 +17,7 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::core::Core;
 use crate::mmap::MappedCells;
 use crate::sys::LocalTime;
@@ -30,8 +31,16 @@ pub(crate) struct Index {
     dir: PathBuf,
     layout: Layout,
     files: ArcSwap<Vec<Arc<IndexFile>>>,
-    /// Files that became full and are not on the disk yet.
-    full: Mutex<Vec<Arc<IndexFile>>>,
+    /// What is not on the disk yet, besides the newest file.
+    unflushed: Mutex<Unflushed>,
+}
+
+#[derive(Debug, Default)]
+struct Unflushed {
+    /// Files that became full.
+    full: Vec<Arc<IndexFile>>,
+    /// The directory has a new name.
+    named: bool,
 }
 
 #[derive(Debug)]
@@ -49,45 +58,69 @@ pub(crate) enum LastExit {
     Clean,
     /// The process died, the machine did not: what was written is there.
     Killed,
-    /// Nothing is certain beyond what was flushed up to this store time.
+    /// Nothing is certain beyond what was flushed.
     Unknown {
-        /// The checkpoint's indexMsgTimestamp.
-        flushed_timestamp: i64,
+        /// What was, of the index.
+        index: IndexFlushed,
     },
+}
+
+/// What of the index is on the disk for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexFlushed {
+    /// By our checkpoint: what it says of records before this offset.
+    Before(u64),
+    /// By Java's: files that end at this store time or earlier.
+    UpTo(i64),
+}
+
+impl IndexFlushed {
+    fn offset(self) -> Option<u64> {
+        match self {
+            IndexFlushed::Before(offset) => Some(offset),
+            IndexFlushed::UpTo(_) => None,
+        }
+    }
 }
 
 impl Index {
     /// Opens the files of `dir`. Returns too from which physical offset the index must be built again, if any part of
-    /// it was thrown away.
+    /// it was thrown away, now or by a start that did not come to its end.
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] for a file of another size.
-    pub(crate) fn open(core: &Core, dir: PathBuf, last_exit: LastExit) -> io::Result<(Index, Option<u64>)> {
+    pub(crate) fn open(
+        core: &Core,
+        dir: PathBuf,
+        last_exit: LastExit,
+        checkpoint: &StoreCheckpoint,
+    ) -> io::Result<(Index, Option<u64>)> {
         let layout = Layout { slots: core.config.max_hash_slot_num.max(1), entries: core.config.max_index_num.max(2) };
         let mut names: Vec<_> = core.fs.list(&dir)?.into_iter().filter(|item| !item.is_dir).collect();
         names.retain(|item| !item.name.is_empty() && item.name.bytes().all(|byte| byte.is_ascii_digit()));
         names.sort_by(|a, b| a.name.cmp(&b.name));
         let mut files = Vec::new();
-        let mut rebuild_from = None;
         for item in names {
             let path = dir.join(&item.name);
-            let Some(file) = IndexFile::open(core, path.clone(), layout)? else {
-                core.fs.remove_file(&path)?;
-                continue;
-            };
-            match last_exit {
-                LastExit::Unknown { flushed_timestamp } if file.header().end_timestamp > flushed_timestamp => {
-                    let begin = u64::try_from(file.header().begin_phy_offset).unwrap_or(0);
-                    warn!(path = %path.display(), "index file may be incomplete, it will be built again");
-                    rebuild_from = Some(rebuild_from.unwrap_or(begin).min(begin));
-                    core.fs.remove_file(&path)?;
-                    continue;
-                }
-                LastExit::Killed => file.take_back_unfinished(core)?,
-                _ => {}
+            match IndexFile::open(core, path.clone(), layout)? {
+                Some(file) => files.push(Arc::new(file)),
+                None => core.fs.remove_file(&path)?,
             }
-            files.push(Arc::new(file));
         }
-        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default() };
+        let mut rebuild_from = None;
+        match last_exit {
+            LastExit::Clean => {}
+            LastExit::Killed => files.iter().try_for_each(|file| file.take_back_unfinished(core))?,
+            LastExit::Unknown { index } => {
+                let whole = files.iter().position(|file| !file.is_whole(index)).unwrap_or(files.len());
+                let doubtful = files.split_off(whole);
+                // Without a header it is younger than the checkpoint, and so are the messages in it.
+                let begins = doubtful.iter().map(|file| file.header()).filter(|header| header.index_count > 1);
+                let begins = begins.map(|header| u64::try_from(header.begin_phy_offset).unwrap_or(0));
+                rebuild_from = begins.chain(index.offset()).min();
+                throw_away(core, &dir, &doubtful, rebuild_from, checkpoint)?;
+            }
+        }
+        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), unflushed: Mutex::default() };
         Ok((index, rebuild_from))
     }
 
@@ -167,9 +200,14 @@ impl Index {
     /// # Errors
     /// What the system said.
     pub(crate) fn flush(&self, core: &Core) -> io::Result<()> {
-        let full = std::mem::take(&mut *self.full.lock());
+        let Unflushed { full, named } = std::mem::take(&mut *self.unflushed.lock());
         full.iter().try_for_each(|file| core.fs.sync_data(&file.file))?;
-        self.files.load().last().map_or(Ok(()), |file| core.fs.sync_data(&file.file))
+        self.files.load().last().map_or(Ok(()), |file| core.fs.sync_data(&file.file))?;
+        if named {
+            core.fs.sync_dir(&self.dir)?;
+            core.fs.sync_dir(&core.config.store_path_root_dir)?;
+        }
+        Ok(())
     }
 
     fn newest(&self) -> Option<Arc<IndexFile>> {
@@ -193,6 +231,7 @@ impl Index {
             }
         };
         let file = IndexFile::create(core, path, self.layout)?;
+        self.unflushed.lock().named = true;
         if let Some(previous) = previous {
             file.cells.store_i64(0, previous.end_timestamp);
             file.cells.store_i64(8, previous.end_timestamp);
@@ -203,6 +242,27 @@ impl Index {
         self.files.rcu(|files| files.iter().chain([&file]).cloned().collect::<Vec<_>>());
         Ok(file)
     }
+}
+
+/// Removes files that will be built again. The checkpoint says so beforehand: a start that does not come to its end leaves
+/// nothing else that would.
+fn throw_away(
+    core: &Core,
+    dir: &Path,
+    files: &[Arc<IndexFile>],
+    rebuild_from: Option<u64>,
+    checkpoint: &StoreCheckpoint,
+) -> io::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    checkpoint.set_index_durable(rebuild_from.unwrap_or(0));
+    checkpoint.flush(core)?;
+    for file in files {
+        warn!(path = %file.path.display(), "index file may be incomplete, it will be built again");
+        core.fs.remove_file(&file.path)?;
+    }
+    core.fs.sync_dir(dir)
 }
 
 impl IndexFile {
@@ -257,6 +317,22 @@ impl IndexFile {
             end_phy_offset: self.cells.load_i64(24),
             hash_slot_count: self.cells.load_u32(HASH_SLOT_COUNT_POSITION),
             index_count: self.cells.load_u32(INDEX_COUNT_POSITION).clamp(1, self.layout.entries),
+        }
+    }
+
+    /// Whether all of it is on the disk. What was written since the last flush may be there in part: the header tells of it,
+    /// or, when that part is missing, slots that point behind what the header knows. Slots of a full file do not change.
+    fn is_whole(&self, flushed: IndexFlushed) -> bool {
+        let header = self.header();
+        match flushed {
+            IndexFlushed::UpTo(timestamp) => header.end_timestamp <= timestamp,
+            IndexFlushed::Before(offset) => {
+                header.index_count > 1
+                    && u64::try_from(header.end_phy_offset).is_ok_and(|end| end < offset)
+                    && (header.index_count >= self.layout.entries
+                        || (0..self.layout.slots)
+                            .all(|slot| self.cells.load_u32(self.layout.slot_position(slot)) < header.index_count))
+            }
         }
     }
 
@@ -370,7 +446,7 @@ impl IndexWriter {
             }),
         };
         if is_full(&batch) {
-            self.index.full.lock().push(Arc::clone(&batch.file));
+            self.index.unflushed.lock().full.push(Arc::clone(&batch.file));
             batch = Batch::over(self.index.add(core, Some(&batch.header))?);
         }
         batch.push(key_hash, i64::try_from(phy_offset).unwrap_or(i64::MAX), store_timestamp);

@@ -108,6 +108,10 @@ fn recover(
 ) -> Result<Parts, OpenError> {
     let mut files = log_files::load(core)?;
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
+    if matches!(last_exit, LastExit::Unknown { .. }) {
+        let path = core.config.store_path_root_dir.join("checkpoint");
+        checkpoint.begin_recovery(core, log.start).map_err(|error| io_error("flush", &path, error))?;
+    }
     let lost = files.is_empty();
     if lost {
         recovery::forget_queues(core, &queue_root)?;
@@ -120,7 +124,7 @@ fn recover(
         recovery::check_queues(&files, &queues, &log)?;
     }
     queue_files.set_log_end(log.end);
-    let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
+    let (index, index_from) = open_index(core, last_exit, checkpoint, log.end, lost)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
     let commit_log = Arc::new(commit_log(core, files, log.end, store_timestamp)?);
@@ -148,6 +152,7 @@ fn recover(
 fn open_index(
     core: &Core,
     last_exit: LastExit,
+    checkpoint: &StoreCheckpoint,
     log_end: u64,
     lost: bool,
 ) -> Result<(Option<Arc<Index>>, Option<u64>), OpenError> {
@@ -156,7 +161,7 @@ fn open_index(
     }
     let dir = index_dir(&core.config.store_path_root_dir);
     let failed = |error| io_error("open", &dir, error);
-    let (index, index_from) = Index::open(core, dir.clone(), last_exit).map_err(failed)?;
+    let (index, index_from) = Index::open(core, dir.clone(), last_exit, checkpoint).map_err(failed)?;
     if lost {
         index.clear(core).map_err(failed)?;
     }

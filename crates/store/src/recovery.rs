@@ -17,7 +17,7 @@ use crate::checkpoint::Found;
 use crate::core::Core;
 use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
-use crate::index::LastExit;
+use crate::index::{IndexFlushed, LastExit};
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::queue_table::QueueTable;
@@ -46,8 +46,12 @@ pub(crate) fn last_exit(clean: bool, found: &Found) -> LastExit {
     match found.own {
         _ if clean => LastExit::Clean,
         Some(own) if own.same_boot => LastExit::Killed,
-        Some(own) => LastExit::Unknown { flushed_timestamp: own.index_flushed_timestamp },
-        None => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
+        _ => LastExit::Unknown {
+            index: match found.index_durable {
+                Some(offset) => IndexFlushed::Before(offset),
+                None => IndexFlushed::UpTo(found.java.index_msg_timestamp),
+            },
+        },
     }
 }
 
