@@ -114,12 +114,9 @@ impl Queue {
             return Ok(());
         }
         let bases = self.list(files)?;
-        if let (Some(first), Some(last)) = (bases.first(), bases.last()) {
+        if let Some(first) = bases.first() {
             self.first_base.store(*first, Ordering::Release);
-            let file = self.open_file(files, *last)?;
-            let end = last + partition(files.units_per_file(), |at| Ok(read_unit(files, &file, at)?.is_written()))?;
-            self.max_offset.store(end, Ordering::Release);
-            self.cut(files, &bases, files.log_end())?;
+            self.find_end(files, &bases)?;
             self.correct_min_offset(files, files.log_min())?;
         }
         self.next_offset.store(self.max_offset(), Ordering::Relaxed);
@@ -160,25 +157,38 @@ impl Queue {
         Ok(bases)
     }
 
-    /// Takes away the units of records at or behind `log_end`, on the disk too.
-    fn cut(self: &Arc<Self>, files: &QueueFiles, bases: &[i64], log_end: u64) -> io::Result<()> {
-        let end = i64::try_from(log_end).unwrap_or(i64::MAX);
+    /// Sets the max offset behind the last unit of a record before the end of the log; takes away what lies behind it, on
+    /// the disk too.
+    fn find_end(self: &Arc<Self>, files: &QueueFiles, bases: &[i64]) -> io::Result<()> {
+        let log_end = i64::try_from(files.log_end()).unwrap_or(i64::MAX);
         for base in bases.iter().rev() {
             let file = self.open_file(files, *base)?;
-            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let keep = partition(used, |at| Ok(read_unit(files, &file, at)?.physical_offset < end))?;
-            if keep < used {
-                files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
-                self.max_offset.store(base + keep, Ordering::Release);
-            }
-            if keep > 0 {
-                return Ok(());
-            }
-            if bases.first() != Some(base) {
+            let has_units = files.fs().len(&file.file)? > 0;
+            let count = if has_units { files.units_per_file() } else { 0 };
+            let keep = partition(count, |at| {
+                let unit = read_unit(files, &file, at)?;
+                Ok(unit.is_written() && unit.physical_offset < log_end)
+            })?;
+            self.max_offset.store(base + keep, Ordering::Release);
+            let is_last = keep > 0 || has_units && bases.first() == Some(base);
+            if !is_last {
                 self.close();
                 files.fs().remove_file(&files.file_path(self, *base))?;
+                files.note_created(self);
+            } else if keep < count && (files.distrusts() || read_unit(files, &file, keep)?.is_written()) {
+                self.clear(files, &file, keep)?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Makes a file's units from `index` on read as zeroes, also after a loss of power later on.
+    fn clear(self: &Arc<Self>, files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<()> {
+        files.fs().zero(&file.file, position(index), files.file_bytes() - position(index))?;
+        files.note_dirty(self, file.base);
         Ok(())
     }
 
@@ -189,7 +199,9 @@ impl Queue {
             let used = (self.max_offset() - base).clamp(0, files.units_per_file());
             let keep = (queue_offset - base).clamp(0, used);
             let file = self.open_file(files, *base)?;
-            files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
+            if keep < used {
+                self.clear(files, &file, keep)?;
+            }
             self.max_offset.store(base + keep, Ordering::Release);
             if keep > 0 {
                 break;
@@ -313,6 +325,7 @@ impl Queue {
     /// What the system said.
     pub(crate) fn fill_blank(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         let max = self.max_offset();
+        let none_left = self.min_offset() == max;
         let from = if max == 0 { files.base_at(queue_offset) } else { max };
         let chunk = Unit::BLANK.encode().repeat(1024);
         let mut at = from;
@@ -323,7 +336,7 @@ impl Queue {
             at += count;
         }
         self.publish(queue_offset);
-        if max == 0 {
+        if none_left {
             self.min_offset.store(queue_offset, Ordering::Release);
         }
         Ok(())

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::config::FlushDiskType;
+use crate::consume_queue::Queue;
 use crate::core::{Core, is_no_space};
 use crate::error::PutError;
 use crate::index::IndexWriter;
@@ -273,17 +274,15 @@ impl Dispatcher {
             return Ok(false);
         }
         let max = queue.max_offset();
-        if (1..max).contains(&queue_offset) {
-            return Ok(false);
-        }
-        // What lies before the queue's last record in the log is in it, or of a topic that was deleted since.
-        let newest = queue.units(&files, max - 1, 1)?.first().copied().unwrap_or_default();
         let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
-        if max > 0 && !newest.is_blank() && physical_offset <= newest.physical_offset {
+        // What is there already, or of a topic that was deleted since: the queue is further on in the log.
+        let is_past =
+            |unit: Option<&Unit>| unit.is_some_and(|unit| !unit.is_blank() && unit.physical_offset >= physical_offset);
+        if max > 0 && is_past(queue.units(&files, max - 1, 1)?.first()) {
             return Ok(false);
         }
         if queue_offset < max {
-            // 0 again, further on in the log: the topic was deleted and made anew.
+            // A unit of an earlier record: the topic was deleted and made anew, or the unit is torn.
             queue.rewind(&files, queue_offset)?;
         }
         if queue_offset > queue.max_offset() {
@@ -300,6 +299,45 @@ impl Dispatcher {
         queue.publish(queue_offset + 1);
         queue.set_next_offset(queue_offset + 1);
         Ok(false)
+    }
+
+    /// Takes away what lies at the end of a queue and is no unit of it. A unit that lies in two sectors may have reached the
+    /// disk in half, with another offset than its own.
+    pub(crate) fn drop_torn_units(&self, queue: &Arc<Queue>) -> io::Result<()> {
+        let files = self.queues.files();
+        let max = queue.max_offset();
+        let mut end = max;
+        while end > 0 {
+            let last = queue.units(files, (end - 2).max(files.base_at(end - 1)), 2)?;
+            let Some(unit) = last.last().filter(|unit| !self.is_unit_of(queue, end - 1, unit, last.first())) else {
+                break;
+            };
+            debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, ?unit, "torn unit");
+            end -= 1;
+        }
+        if end < max { queue.rewind(files, end) } else { Ok(()) }
+    }
+
+    /// Whether the record that a unit points to is this one of the queue; of a record that has expired, whether it follows
+    /// the unit before.
+    fn is_unit_of(&self, queue: &Queue, queue_offset: i64, unit: &Unit, before: Option<&Unit>) -> bool {
+        let Ok(offset) = u64::try_from(unit.physical_offset) else { return false };
+        if unit.is_blank() || !unit.is_written() {
+            return unit.is_blank();
+        }
+        if offset < self.log.min_offset() {
+            return before.is_none_or(|before| {
+                before == unit || before.is_blank() || before.physical_offset < unit.physical_offset
+            });
+        }
+        let Some(file) = self.log.files().find(offset) else { return false };
+        match step(&file, offset - file.first_offset(), false) {
+            Step::Record(record) => {
+                record.topic == queue.topic.as_bytes()
+                    && (record.queue_id, record.queue_offset) == (queue.queue_id, queue_offset)
+            }
+            _ => false,
+        }
     }
 
     /// Writes what [`Dispatcher::index_recovered`] gathered.

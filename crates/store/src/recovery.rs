@@ -244,7 +244,13 @@ pub(crate) fn dispatch(
     let root = queues.files().root().to_owned();
     let failed = |error| io_error("rebuild", &root, error);
     if matches!(last_exit, LastExit::Unknown { .. }) {
+        // Of units of later records any may be missing or torn: they are all written again.
+        queues.files().distrust_from(log.start);
         load_all(&queues).map_err(failed)?;
+        for queue in queues.all() {
+            dispatcher.drop_torn_units(&queue).map_err(failed)?;
+        }
+        queues.files().set_log_end(log.end);
     }
     let queues_from = if queues.len() == 0 { emptied.clamp(log.min, log.start) } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
