@@ -249,6 +249,8 @@ impl Allocator {
         let file = self.core.fs.create(path, self.file_bytes)?;
         let mapped = MappedFile::map(path.to_owned(), file, offset, self.file_bytes)?;
         self.allocate_to(&mapped, MIN_AHEAD)?;
+        // Its length, then its name: a file without length is known for one that was never used only while it is the last.
+        self.core.fs.sync_data(mapped.file())?;
         if let Some(dir) = path.parent() {
             self.core.fs.sync_dir(dir)?;
         }

@@ -9,7 +9,7 @@
 //! | 2072 | hash of the boot id of the machine |
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
-//! | 2096 | the index is on the disk up to this store time |
+//! | 2096 | the index before this offset is on the disk; less than durable only while it is built again |
 //! | 2104 | consume queues: how many, then (2112) the hash of their names; see [`crate::inventory`] |
 //! | 2120 | index files, likewise |
 //! | 2136 | end of the log when the last consume queue was deleted: none is built again from before it |
@@ -32,7 +32,7 @@ const DISPATCHED_POSITION: u64 = 2064;
 const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
-const INDEX_FLUSHED_POSITION: u64 = 2096;
+const INDEX_DURABLE_POSITION: u64 = 2096;
 const QUEUES_POSITION: u64 = 2104;
 const INDEX_POSITION: u64 = 2120;
 const EMPTIED_POSITION: u64 = 2136;
@@ -44,6 +44,9 @@ pub(crate) struct Found {
     pub(crate) java: Checkpoint,
     /// Our part, when nobody else has used the store since.
     pub(crate) own: Option<Own>,
+    /// Where the index was on the disk up to; also when our part does not fit: a loss of power may have torn the file, and what
+    /// was on the disk then is there still. `None`: the file is Java's alone.
+    pub(crate) index_durable: Option<u64>,
 }
 
 /// Our part.
@@ -54,8 +57,6 @@ pub(crate) struct Own {
     /// The machine has not been restarted: what was written is there, flushed or not.
     pub(crate) same_boot: bool,
     pub(crate) clean_end: Option<u64>,
-    /// The index is on the disk up to messages of this store time.
-    pub(crate) index_flushed_timestamp: i64,
     /// The consume queues there were.
     pub(crate) queues: Inventory,
     /// The index files there were.
@@ -95,7 +96,10 @@ impl StoreCheckpoint {
         core.fs.allocate(&file, 0, FILE_LEN as u64)?;
         let cells = MappedCells::map(&file, FILE_LEN as u64)?;
         let java = Checkpoint::parse(&old).unwrap_or_default();
-        let found = Found { java, own: own(core, &cells, &java) };
+        let is_ours = cells.load_i64(MAGIC_POSITION) == MAGIC;
+        let index_durable = cells.load_i64(INDEX_DURABLE_POSITION).min(cells.load_i64(DURABLE_POSITION));
+        let index_durable = u64::try_from(index_durable).ok().filter(|_| is_ours);
+        let found = Found { java, own: own(core, &cells, &java), index_durable };
         let values = Mutex::new(Values {
             java,
             durable: cells.load_i64(DURABLE_POSITION),
@@ -135,9 +139,20 @@ impl StoreCheckpoint {
         self.change(|values| values.java.index_msg_timestamp = end_timestamp);
     }
 
-    /// The index is on the disk up to this store time.
-    pub(crate) fn set_index_flushed(&self, end_timestamp: i64) {
-        self.cells.store_i64(INDEX_FLUSHED_POSITION, end_timestamp);
+    /// Recovery writes queues and index again from `offset` on: until it has come to its end, no more than that is on the disk.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn begin_recovery(&self, core: &Core, offset: u64) -> io::Result<()> {
+        if self.values.lock().durable <= as_i64(offset) {
+            return Ok(());
+        }
+        self.change(|values| values.durable = as_i64(offset));
+        self.flush(core)
+    }
+
+    /// The index lacks messages from `offset` on, until the next [`StoreCheckpoint::set_durable`].
+    pub(crate) fn set_index_durable(&self, offset: u64) {
+        self.cells.store_i64(INDEX_DURABLE_POSITION, as_i64(offset));
     }
 
     /// The last consume queue was deleted when the log ended at `end`.
@@ -173,6 +188,7 @@ impl StoreCheckpoint {
             }
             values.java.confirm_phy_offset = as_i64(last_record.unwrap_or(durable));
         });
+        self.set_index_durable(durable);
     }
 
     /// The store is stopped cleanly, with the log ending at `end`.
@@ -223,7 +239,6 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         dispatched: u64::try_from(cells.load_i64(DISPATCHED_POSITION)).ok()?,
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
-        index_flushed_timestamp: cells.load_i64(INDEX_FLUSHED_POSITION),
         queues: inventory(cells, QUEUES_POSITION),
         index: inventory(cells, INDEX_POSITION),
         emptied: u64::try_from(cells.load_i64(EMPTIED_POSITION)).unwrap_or(0),

@@ -120,12 +120,9 @@ impl Queue {
             return Ok(());
         }
         let bases = self.list(files)?;
-        if let (Some(first), Some(last)) = (bases.first(), bases.last()) {
+        if let Some(first) = bases.first() {
             self.first_base.store(*first, Ordering::Release);
-            let file = self.open_file(files, *last)?;
-            let end = last + written_units(files, &file)?;
-            self.max_offset.store(end, Ordering::Release);
-            self.cut(files, &bases, files.log_end())?;
+            self.find_end(files, &bases)?;
             self.correct_min_offset(files, files.log_min())?;
         }
         self.next_offset.store(self.max_offset(), Ordering::Relaxed);
@@ -174,27 +171,38 @@ impl Queue {
         Ok(bases)
     }
 
-    /// Takes away the units of records at or behind `log_end`, on the disk too.
-    fn cut(self: &Arc<Self>, files: &QueueFiles, bases: &[i64], log_end: u64) -> io::Result<()> {
-        let end = i64::try_from(log_end).unwrap_or(i64::MAX);
+    /// Sets the max offset behind the last unit of a record before the end of the log; takes away what lies behind it, on
+    /// the disk too.
+    fn find_end(self: &Arc<Self>, files: &QueueFiles, bases: &[i64]) -> io::Result<()> {
+        let log_end = i64::try_from(files.log_end()).unwrap_or(i64::MAX);
         for base in bases.iter().rev() {
             let file = self.open_file(files, *base)?;
-            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let stays = |at| Ok::<_, io::Error>(read_unit(files, &file, at)?.physical_offset < end);
-            // As a rule nothing is to be cut, and one look tells.
-            let keep = if used == 0 || stays(used - 1)? { used } else { partition(used, stays)? };
-            if keep < used {
-                files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
-                self.max_offset.store(base + keep, Ordering::Release);
-            }
-            if keep > 0 {
-                return Ok(());
-            }
-            if bases.first() != Some(base) {
+            let has_units = files.fs().len(&file.file)? > 0;
+            let count = if has_units { files.units_per_file() } else { 0 };
+            let keep = gallop(count, |at| {
+                let unit = read_unit(files, &file, at)?;
+                Ok(unit.is_written() && unit.physical_offset < log_end)
+            })?;
+            self.max_offset.store(base + keep, Ordering::Release);
+            let is_last = keep > 0 || has_units && bases.first() == Some(base);
+            if !is_last {
                 self.close();
                 files.fs().remove_file(&files.file_path(self, *base))?;
+                files.note_created(self);
+            } else if keep < count && (files.distrusts() || read_unit(files, &file, keep)?.is_written()) {
+                self.clear(files, &file, keep)?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Makes a file's units from `index` on read as zeroes, also after a loss of power later on.
+    fn clear(self: &Arc<Self>, files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<()> {
+        files.fs().zero(&file.file, position(index), files.file_bytes() - position(index))?;
+        files.note_dirty(self, file.base);
         Ok(())
     }
 
@@ -205,7 +213,9 @@ impl Queue {
             let used = (self.max_offset() - base).clamp(0, files.units_per_file());
             let keep = (queue_offset - base).clamp(0, used);
             let file = self.open_file(files, *base)?;
-            files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
+            if keep < used {
+                self.clear(files, &file, keep)?;
+            }
             self.max_offset.store(base + keep, Ordering::Release);
             if keep > 0 {
                 break;
@@ -334,6 +344,7 @@ impl Queue {
     /// What the system said.
     pub(crate) fn fill_blank(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         let max = self.max_offset();
+        let none_left = self.min_offset() == max;
         let from = if max == 0 { files.base_at(queue_offset) } else { max };
         let chunk = Unit::BLANK.encode().repeat(1024);
         let mut at = from;
@@ -344,7 +355,7 @@ impl Queue {
             at += count;
         }
         self.publish(queue_offset);
-        if max == 0 {
+        if none_left {
             self.min_offset.store(queue_offset, Ordering::Release);
         }
         Ok(())
@@ -412,17 +423,6 @@ fn read_unit(files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<Uni
     Unit::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
-/// How many units are written from the start of `file` on. Looked for at growing distances, since most queues are short.
-fn written_units(files: &QueueFiles, file: &QueueFile) -> io::Result<i64> {
-    let count = files.units_per_file();
-    let is_written = |at| Ok::<_, io::Error>(read_unit(files, file, at)?.is_written());
-    let (mut low, mut high) = (0, PAGE_UNITS);
-    while high < count && is_written(high - 1)? {
-        (low, high) = (high, high * 4);
-    }
-    Ok(low + partition(high.min(count) - low, |at| is_written(low + at))?)
-}
-
 /// The first of `0..count` for which `before` is false; `before` is true up to some point and false from there on.
 fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
     let (mut low, mut high) = (0, count.max(0));
@@ -437,6 +437,15 @@ fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io:
     Ok(low)
 }
 
+/// [`partition`], with the first looks at growing distances: most queues are short.
+fn gallop(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
+    let (mut low, mut high) = (0, PAGE_UNITS);
+    while high < count && before(high - 1)? {
+        (low, high) = (high, high * 4);
+    }
+    Ok(low + partition(high.min(count) - low, |at| before(low + at))?)
+}
+
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
@@ -444,27 +453,14 @@ fn invalid(text: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::StoreCheckpoint;
-    use crate::clock::SystemClock;
-    use crate::config::StoreConfig;
-    use crate::core::Core;
-    use crate::fs::RealFileSystem;
 
     #[test]
-    fn the_end_of_a_queue_is_found_wherever_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let core = Core::new(StoreConfig::at(dir.path()), Arc::new(RealFileSystem), Arc::new(SystemClock));
-        let checkpoint = Arc::new(StoreCheckpoint::open(&core).unwrap().0);
-        let count = 13 * PAGE_UNITS + 5;
-        let file_bytes = position(count);
-        let files = QueueFiles::new(Arc::new(RealFileSystem), dir.path().join("q"), file_bytes, checkpoint);
-        let unit = Unit { physical_offset: 0, size: 100, tags_code: 0 }.encode();
-        let page_ends = (1..=13).flat_map(|page| [page * PAGE_UNITS - 1, page * PAGE_UNITS, page * PAGE_UNITS + 1]);
-        for written in page_ends.chain([0, 1, 2, count - 1, count]) {
-            let queue = Arc::new(Queue::new("T".into(), i32::try_from(written).unwrap()));
-            let file = queue.create_file(&files, 0).unwrap();
-            files.fs().write_all_at(&file.file, &unit.repeat(usize::try_from(written).unwrap()), 0).unwrap();
-            assert_eq!(written_units(&files, &file).unwrap(), written);
+    fn the_end_is_found_wherever_it_is() {
+        for count in [0, 1, PAGE_UNITS, 13 * PAGE_UNITS + 5] {
+            for end in 0..=count {
+                assert_eq!(gallop(count, |at| Ok(at < end)).unwrap(), end);
+                assert_eq!(partition(count, |at| Ok(at < end)).unwrap(), end);
+            }
         }
     }
 }

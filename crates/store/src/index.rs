@@ -52,16 +52,34 @@ pub(crate) enum LastExit {
     Clean,
     /// The process died, the machine did not: what was written is there.
     Killed,
-    /// Nothing is certain beyond what was flushed up to this store time.
+    /// Nothing is certain beyond what was flushed.
     Unknown {
-        /// The checkpoint's indexMsgTimestamp.
-        flushed_timestamp: i64,
+        /// What was, of the index.
+        index: IndexFlushed,
     },
+}
+
+/// What of the index is on the disk for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexFlushed {
+    /// By our checkpoint: what it says of records before this offset.
+    Before(u64),
+    /// By Java's: files that end at this store time or earlier.
+    UpTo(i64),
+}
+
+impl IndexFlushed {
+    fn offset(self) -> Option<u64> {
+        match self {
+            IndexFlushed::Before(offset) => Some(offset),
+            IndexFlushed::UpTo(_) => None,
+        }
+    }
 }
 
 impl Index {
     /// Opens the files of `dir`. Returns too from which physical offset the index must be built again, if any part of
-    /// it was thrown away, or is gone though it was `known`.
+    /// it was thrown away, now or by a start that did not come to its end, or is gone though it was `known`.
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] for a file of another size.
     pub(crate) fn open(
@@ -75,34 +93,38 @@ impl Index {
         let mut names: Vec<_> = core.fs.list(&dir)?.into_iter().filter(|item| !item.is_dir).collect();
         names.retain(|item| !item.name.is_empty() && item.name.bytes().all(|byte| byte.is_ascii_digit()));
         names.sort_by(|a, b| a.name.cmp(&b.name));
+        let lost = known.has_lost(&Inventory::of(names.iter().map(|item| item.name.as_str())));
         let mut files = Vec::new();
-        let mut rebuild_from = None;
-        if known.has_lost(&Inventory::of(names.iter().map(|item| item.name.as_str()))) {
-            // A file cannot be put between others: their times and names ascend.
-            warn!(dir = %dir.display(), "index files are missing, the index will be built again");
-            names.drain(..).try_for_each(|item| core.fs.remove_file(&dir.join(item.name)))?;
-            rebuild_from = Some(0);
-        }
         for item in names {
             let path = dir.join(&item.name);
-            let Some(file) = IndexFile::open(core, path.clone(), layout)? else {
-                core.fs.remove_file(&path)?;
-                continue;
-            };
-            match last_exit {
-                LastExit::Unknown { flushed_timestamp } if file.header().end_timestamp > flushed_timestamp => {
-                    let begin = u64::try_from(file.header().begin_phy_offset).unwrap_or(0);
-                    warn!(path = %path.display(), "index file may be incomplete, it will be built again");
-                    rebuild_from = Some(rebuild_from.unwrap_or(begin).min(begin));
-                    core.fs.remove_file(&path)?;
-                    continue;
-                }
-                LastExit::Killed => file.take_back_unfinished(core)?,
-                _ => {}
+            match IndexFile::open(core, path.clone(), layout)? {
+                Some(file) => files.push(Arc::new(file)),
+                None => core.fs.remove_file(&path)?,
             }
-            checkpoint.note_index(|files| files.add(&item.name));
-            files.push(Arc::new(file));
         }
+        let mut rebuild_from = None;
+        match last_exit {
+            _ if lost => {
+                // A file cannot be put between others: their times and names ascend.
+                warn!(dir = %dir.display(), "index files are missing, the whole index will be built again");
+                rebuild_from = Some(0);
+                throw_away(core, &dir, &std::mem::take(&mut files), rebuild_from, &checkpoint)?;
+            }
+            LastExit::Clean => {}
+            LastExit::Killed => files.iter().try_for_each(|file| file.take_back_unfinished(core))?,
+            LastExit::Unknown { index } => {
+                let whole = files.iter().position(|file| !file.is_whole(index)).unwrap_or(files.len());
+                let doubtful = files.split_off(whole);
+                // Without a header it is younger than the checkpoint, and so are the messages in it.
+                let begins = doubtful.iter().map(|file| file.header()).filter(|header| header.index_count > 1);
+                let begins = begins.map(|header| u64::try_from(header.begin_phy_offset).unwrap_or(0));
+                rebuild_from = begins.chain(index.offset()).min();
+                if !doubtful.is_empty() {
+                    throw_away(core, &dir, &doubtful, rebuild_from, &checkpoint)?;
+                }
+            }
+        }
+        files.iter().for_each(|file| checkpoint.note_index(|noted| noted.add(&file.name())));
         let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default(), checkpoint };
         Ok((index, rebuild_from))
     }
@@ -224,17 +246,39 @@ impl Index {
             }
         };
         let file = IndexFile::create(core, path, self.layout)?;
+        core.fs.sync_dir(&self.dir)?;
+        core.fs.sync_dir(&core.config.store_path_root_dir)?;
         if let Some(previous) = previous {
             file.cells.store_i64(0, previous.end_timestamp);
             file.cells.store_i64(8, previous.end_timestamp);
             file.cells.store_i64(16, previous.end_phy_offset);
             file.cells.store_i64(24, previous.end_phy_offset);
         }
+        // Its name is on the disk: noted earlier, it would seem taken away after a loss of power.
         self.checkpoint.note_index(|files| files.add(&file.name()));
         let file = Arc::new(file);
         self.files.rcu(|files| files.iter().chain([&file]).cloned().collect::<Vec<_>>());
         Ok(file)
     }
+}
+
+/// Removes files that will be built again. The checkpoint says so beforehand: a start that does not come to its end leaves
+/// nothing else that would.
+fn throw_away(
+    core: &Core,
+    dir: &Path,
+    files: &[Arc<IndexFile>],
+    rebuild_from: Option<u64>,
+    checkpoint: &StoreCheckpoint,
+) -> io::Result<()> {
+    checkpoint.set_index_durable(rebuild_from.unwrap_or(0));
+    checkpoint.flush(core)?;
+    core.fs.create_dir_all(dir)?;
+    for file in files {
+        warn!(path = %file.path.display(), "index file may be incomplete, it will be built again");
+        core.fs.remove_file(&file.path)?;
+    }
+    core.fs.sync_dir(dir)
 }
 
 impl IndexFile {
@@ -293,6 +337,22 @@ impl IndexFile {
             end_phy_offset: self.cells.load_i64(24),
             hash_slot_count: self.cells.load_u32(HASH_SLOT_COUNT_POSITION),
             index_count: self.cells.load_u32(INDEX_COUNT_POSITION).clamp(1, self.layout.entries),
+        }
+    }
+
+    /// Whether all of it is on the disk. What was written since the last flush may be there in part: the header tells of it,
+    /// or, when that part is missing, slots that point behind what the header knows. Slots of a full file do not change.
+    fn is_whole(&self, flushed: IndexFlushed) -> bool {
+        let header = self.header();
+        match flushed {
+            IndexFlushed::UpTo(timestamp) => header.end_timestamp <= timestamp,
+            IndexFlushed::Before(offset) => {
+                header.index_count > 1
+                    && u64::try_from(header.end_phy_offset).is_ok_and(|end| end < offset)
+                    && (header.index_count >= self.layout.entries
+                        || (0..self.layout.slots)
+                            .all(|slot| self.cells.load_u32(self.layout.slot_position(slot)) < header.index_count))
+            }
         }
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         gate: Arc::clone(&dispatcher.gate),
         checkpoint: Arc::clone(&checkpoint),
         manual_rounds: AtomicU32::new(0),
+        round: Mutex::default(),
         cleaned_to: AtomicU64::new(0),
     });
     let mut store = MessageStore {
@@ -109,6 +110,10 @@ fn recover(
 ) -> Result<Parts, OpenError> {
     let mut files = log_files::load(core)?;
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
+    if matches!(last_exit, LastExit::Unknown { .. }) {
+        let path = core.config.store_path_root_dir.join("checkpoint");
+        checkpoint.begin_recovery(core, log.start).map_err(|error| io_error("flush", &path, error))?;
+    }
     if files.is_empty() {
         recovery::forget_queues(core, &queue_root)?;
     }

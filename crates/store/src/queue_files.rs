@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
@@ -25,6 +25,8 @@ pub(crate) struct QueueFiles {
     file_bytes: u64,
     /// End of the log when it was recovered: units that point behind it are of records that never were.
     log_end: AtomicU64,
+    /// Behind the units that are kept anything may lie, of any length.
+    distrust: AtomicBool,
     log_min: AtomicU64,
     open: Mutex<VecDeque<Arc<Queue>>>,
     max_open: usize,
@@ -54,6 +56,7 @@ impl QueueFiles {
             units_per_file,
             file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
             log_end: AtomicU64::new(u64::MAX),
+            distrust: AtomicBool::new(false),
             log_min: AtomicU64::new(0),
             open: Mutex::default(),
             max_open: max_open_files(),
@@ -85,6 +88,17 @@ impl QueueFiles {
     /// Recovery found this end; queues that are loaded from now on are cut there.
     pub(crate) fn set_log_end(&self, log_end: u64) {
         self.log_end.store(log_end, Ordering::Release);
+        self.distrust.store(false, Ordering::Release);
+    }
+
+    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
+    pub(crate) fn distrust_from(&self, offset: u64) {
+        self.log_end.store(offset, Ordering::Release);
+        self.distrust.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn distrusts(&self) -> bool {
+        self.distrust.load(Ordering::Acquire)
     }
 
     pub(crate) fn log_min(&self) -> u64 {

@@ -2,15 +2,16 @@
 //! alone; queues that lack units, or are gone altogether, are built again from the start of the log.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::Arc;
 
 use codec::consume_queue::{UNIT_LEN, Unit};
 use foldhash::fast::FixedState;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::checkpoint::Own;
-use crate::commit_log::DispatchRecord;
+use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::consume_queue::Queue;
 use crate::dispatch::{Dispatcher, unit};
 use crate::error::OpenError;
@@ -18,6 +19,8 @@ use crate::index::LastExit;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
+use crate::queue_files::QueueFiles;
+use crate::record::{Step, step};
 use crate::recovery::{Log, load_all};
 use crate::scan::{Piece, Scan};
 
@@ -39,7 +42,13 @@ pub(crate) fn dispatch(
     let root = queues.files().root().to_owned();
     let failed = |error| io_error("rebuild", &root, error);
     if matches!(last_exit, LastExit::Unknown { .. }) {
+        // Of units of later records any may be missing or torn: they are all written again.
+        queues.files().distrust_from(log.start);
         load_all(&queues).map_err(failed)?;
+        for queue in queues.all() {
+            drop_torn_units(dispatcher, &queue).map_err(failed)?;
+        }
+        queues.files().set_log_end(log.end);
     }
     let oldest = own.map_or(0, |own| own.emptied).clamp(log.min, log.start);
     let queues_from = if queues.len() == 0 { oldest } else { log.start };
@@ -50,7 +59,7 @@ pub(crate) fn dispatch(
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
     // Of the last message some keys may be missing.
     let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
-    let mut rebuild = Rebuild { dispatcher, log, pending: HashMap::default(), pending_units: 0 };
+    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending_units: 0 };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {
         let key = key(&record.queue);
@@ -87,21 +96,39 @@ struct Rebuild<'a> {
     dispatcher: &'a mut Dispatcher,
     log: &'a Log,
     /// By the address of the queue.
-    pending: HashMap<usize, Pending, FixedState>,
+    tails: HashMap<usize, Tail, FixedState>,
     pending_units: usize,
 }
 
-/// Units of one queue that follow each other and are not written yet.
-struct Pending {
+/// The end of one queue.
+struct Tail {
     queue: Arc<Queue>,
-    begin: i64,
+    /// One behind the last unit.
+    end: i64,
+    /// What the last unit points to; -1 when there is none, or a blank one.
     newest: i64,
-    units: Vec<u8>,
+    /// The last units, which are not written yet.
+    pending: Vec<u8>,
 }
 
-impl Pending {
-    fn end(&self) -> i64 {
-        self.begin + i64::try_from(self.units.len() / UNIT_LEN).unwrap_or(0)
+impl Tail {
+    fn of(queue: &Arc<Queue>, files: &QueueFiles) -> io::Result<Tail> {
+        let end = queue.max_offset();
+        let last = queue.units(files, end - 1, 1)?.first().copied().filter(|unit| !unit.is_blank());
+        let newest = last.map_or(-1, |unit| unit.physical_offset);
+        Ok(Tail { queue: Arc::clone(queue), end, newest, pending: Vec::new() })
+    }
+
+    /// Returns how many units were written.
+    fn write(&mut self, files: &QueueFiles) -> io::Result<usize> {
+        let pending = std::mem::take(&mut self.pending);
+        let count = pending.len() / UNIT_LEN;
+        if count > 0 {
+            self.queue.write(files, self.end - i64::try_from(count).unwrap_or(0), &pending)?;
+            self.queue.publish(self.end);
+            self.queue.set_next_offset(self.end);
+        }
+        Ok(count)
     }
 }
 
@@ -153,89 +180,82 @@ impl Rebuild<'_> {
             return Ok(false);
         }
         let unit = unit(record);
-        if let Some(pending) = self.pending.get_mut(&key(queue)) {
-            if pending.end() == queue_offset && pending.newest < unit.physical_offset {
-                pending.units.extend_from_slice(&unit.encode());
-                pending.newest = unit.physical_offset;
-                self.pending_units += 1;
-                return Ok(false);
-            }
-            self.write(queue)?;
-        }
         let queues = Arc::clone(&self.dispatcher.queues);
-        match make_room(&queues, queue, queue_offset, unit.physical_offset, may_begin)? {
-            Room::Made => {}
-            Room::Taken => return Ok(false),
-            Room::Beyond => return Ok(true),
-        }
-        let pending = Pending {
-            queue: Arc::clone(queue),
-            begin: queue_offset,
-            newest: unit.physical_offset,
-            units: unit.encode().to_vec(),
+        let files = queues.files();
+        let tail = match self.tails.entry(key(queue)) {
+            Entry::Occupied(tail) => tail.into_mut(),
+            Entry::Vacant(none) => none.insert(Tail::of(queue, files)?),
         };
-        self.pending.insert(key(queue), pending);
+        // It is there already, or of a topic that was deleted since: the queue is further on in the log.
+        if tail.end > 0 && tail.newest >= unit.physical_offset {
+            return Ok(false);
+        }
+        if queue_offset > tail.end && !may_begin {
+            return Ok(true);
+        }
+        if queue_offset != tail.end {
+            self.pending_units -= tail.write(files)?;
+            if queue_offset < tail.end {
+                // The place of an earlier record: the topic was deleted and made anew, or the unit is torn.
+                queue.rewind(files, queue_offset)?;
+            } else {
+                if tail.end > 0 {
+                    warn!(topic = %queue.topic, queue_id = queue.queue_id, from = tail.end, to = queue_offset,
+                        "consume queue gap");
+                }
+                queue.fill_blank(files, queue_offset)?;
+            }
+        }
+        tail.end = queue_offset + 1;
+        tail.newest = unit.physical_offset;
+        tail.pending.extend_from_slice(&unit.encode());
         self.pending_units += 1;
         Ok(false)
     }
 
-    fn write(&mut self, queue: &Arc<Queue>) -> io::Result<()> {
-        let Some(pending) = self.pending.remove(&key(queue)) else { return Ok(()) };
-        self.pending_units -= pending.units.len() / UNIT_LEN;
-        queue.write(self.dispatcher.queues.files(), pending.begin, &pending.units)?;
-        queue.publish(pending.end());
-        queue.set_next_offset(pending.end());
+    fn write_all(&mut self) -> io::Result<()> {
+        let files = self.dispatcher.queues.files();
+        self.tails.values_mut().try_for_each(|tail| tail.write(files).map(drop))?;
+        self.pending_units = 0;
         Ok(())
     }
-
-    fn write_all(&mut self) -> io::Result<()> {
-        let queues: Vec<_> = self.pending.values().map(|pending| Arc::clone(&pending.queue)).collect();
-        queues.iter().try_for_each(|queue| self.write(queue))
-    }
 }
 
-enum Room {
-    /// The unit is to be written at the end of the queue.
-    Made,
-    /// The unit is there already, or of a topic that was deleted since.
-    Taken,
-    /// Units before it are missing that the log still has.
-    Beyond,
-}
-
-/// Makes `queue_offset` the end of `queue`, if it is the record's place.
-fn make_room(
-    queues: &crate::queue_table::QueueTable,
-    queue: &Arc<Queue>,
-    queue_offset: i64,
-    physical_offset: i64,
-    may_begin: bool,
-) -> io::Result<Room> {
-    let files = queues.files();
+/// Takes away what lies at the end of a queue and is no unit of it. A unit that lies in two sectors may have reached the
+/// disk in half, with another offset than its own.
+fn drop_torn_units(dispatcher: &Dispatcher, queue: &Arc<Queue>) -> io::Result<()> {
+    let files = dispatcher.queues.files();
     let max = queue.max_offset();
-    if (1..max).contains(&queue_offset) {
-        return Ok(Room::Taken);
+    let mut end = max;
+    while end > 0 {
+        let last = queue.units(files, (end - 2).max(files.base_at(end - 1)), 2)?;
+        let torn = last.last().filter(|unit| !is_unit_of(&dispatcher.log, queue, end - 1, unit, last.first()));
+        let Some(unit) = torn else { break };
+        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, ?unit, "torn unit");
+        end -= 1;
     }
-    // What lies before the queue's last record in the log is in it, or of a topic that was deleted since.
-    let newest = queue.units(files, max - 1, 1)?.first().copied().unwrap_or_default();
-    if max > 0 && newest != Unit::BLANK && physical_offset <= newest.physical_offset {
-        return Ok(Room::Taken);
+    if end < max { queue.rewind(files, end) } else { Ok(()) }
+}
+
+/// Whether the record that a unit points to is this one of the queue; of a record that has expired, whether it follows the
+/// unit before.
+fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, before: Option<&Unit>) -> bool {
+    let Ok(offset) = u64::try_from(unit.physical_offset) else { return false };
+    if unit.is_blank() || !unit.is_written() {
+        return unit.is_blank();
     }
-    if queue_offset < max {
-        // 0 again, further on in the log: the topic was deleted and made anew.
-        queue.rewind(files, queue_offset)?;
+    if offset < log.min_offset() {
+        return before
+            .is_none_or(|before| before == unit || before.is_blank() || before.physical_offset < unit.physical_offset);
     }
-    if queue_offset > queue.max_offset() {
-        if !may_begin {
-            return Ok(Room::Beyond);
+    let Some(file) = log.files().find(offset) else { return false };
+    match step(&file, offset - file.first_offset(), false) {
+        Step::Record(record) => {
+            record.topic == queue.topic.as_bytes()
+                && (record.queue_id, record.queue_offset) == (queue.queue_id, queue_offset)
         }
-        if queue.max_offset() > 0 {
-            warn!(topic = %queue.topic, queue_id = queue.queue_id, from = queue.max_offset(), to = queue_offset,
-                "consume queue gap");
-        }
-        queue.fill_blank(files, queue_offset)?;
+        _ => false,
     }
-    Ok(Room::Made)
 }
 
 /// Queues are kept alive by the table and by who holds the key.

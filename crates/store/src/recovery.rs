@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::checkpoint::Found;
 use crate::core::Core;
 use crate::error::OpenError;
-use crate::index::LastExit;
+use crate::index::{IndexFlushed, LastExit};
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
@@ -43,8 +43,12 @@ pub(crate) fn last_exit(clean: bool, found: &Found) -> LastExit {
     match found.own {
         _ if clean => LastExit::Clean,
         Some(own) if own.same_boot => LastExit::Killed,
-        Some(own) => LastExit::Unknown { flushed_timestamp: own.index_flushed_timestamp },
-        None => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
+        _ => LastExit::Unknown {
+            index: match found.index_durable {
+                Some(offset) => IndexFlushed::Before(offset),
+                None => IndexFlushed::UpTo(found.java.index_msg_timestamp),
+            },
+        },
     }
 }
 
@@ -85,21 +89,42 @@ pub(crate) fn find_end(
     if let Some((reason, next)) = broken {
         let index = file_index(files, log.end);
         check_loss(files, &log, found, last_exit, &reason, next)?;
-        for file in files.split_off(files.len().min(index + 1)) {
-            core.fs.remove_file(file.path()).map_err(|error| io_error("remove", file.path(), error))?;
+        let later = files.split_off(files.len().min(index + 1));
+        // From the last on, each for good before the next: whatever stops this, no gap is left.
+        for file in later.iter().rev() {
+            remove_for_good(core, file.path()).map_err(|error| io_error("remove", file.path(), error))?;
         }
         if last_exit != LastExit::Clean {
             zero_behind(core, files, log.end)?;
         }
     }
-    if last_exit != LastExit::Clean {
-        // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
-        for file in files.iter().filter(|file| file.end_offset() > start) {
-            core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+    // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
+    match last_exit {
+        LastExit::Clean => {}
+        LastExit::Killed => sync_all(core)?,
+        LastExit::Unknown { .. } => {
+            for file in files.iter().filter(|file| file.end_offset() > start) {
+                core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+            }
         }
     }
     info!(start, end = log.end, ?last_exit, "commit log recovered");
     Ok(log)
+}
+
+/// Brings to the disk what the killed process had written: log, queues and index are not read again up to where it had come,
+/// and nobody knows which of their files had been flushed.
+fn sync_all(core: &Core) -> Result<(), OpenError> {
+    let root = &core.config.store_path_root_dir;
+    for dir in core.config.commit_log_paths().iter().chain([root]) {
+        core.fs.sync_all(dir).map_err(|error| io_error("flush", dir, error))?;
+    }
+    Ok(())
+}
+
+fn remove_for_good(core: &Core, path: &Path) -> io::Result<()> {
+    core.fs.remove_file(path)?;
+    path.parent().map_or(Ok(()), |dir| core.fs.sync_dir(dir))
 }
 
 fn no_log(core: &Core, found: &Found) -> Result<Log, OpenError> {
