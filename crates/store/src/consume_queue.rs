@@ -210,17 +210,21 @@ impl Queue {
     pub(crate) fn rewind(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         let bases = self.list(files)?;
         for base in bases.iter().rev() {
-            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let keep = (queue_offset - base).clamp(0, used);
-            let file = self.open_file(files, *base)?;
-            if keep < used {
-                self.clear(files, &file, keep)?;
-            }
-            self.max_offset.store(base + keep, Ordering::Release);
-            if keep > 0 {
+            if *base < queue_offset {
+                let file = self.open_file(files, *base)?;
+                if queue_offset - base < files.units_per_file() {
+                    self.clear(files, &file, queue_offset - base)?;
+                }
                 break;
             }
+            self.close();
+            files.fs().remove_file(&files.file_path(self, *base))?;
+            files.note_created(self);
         }
+        if bases.first().is_none_or(|first| *first >= queue_offset) {
+            self.first_base.store(NONE, Ordering::Release);
+        }
+        self.max_offset.store(queue_offset, Ordering::Release);
         self.min_offset.fetch_min(queue_offset, Ordering::AcqRel);
         self.next_offset.store(self.max_offset(), Ordering::Relaxed);
         Ok(())

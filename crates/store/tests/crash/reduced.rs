@@ -18,13 +18,18 @@ const SIZES: Sizes = Sizes { queue_units: 400, index_slots: 400, index_entries: 
 /// A store whose threads flush nothing by themselves but what is waited for.
 struct Case {
     worker: Worker,
+    sizes: Sizes,
     _dir: tempfile::TempDir,
 }
 
 impl Case {
     fn new(flush: FlushDiskType) -> Self {
+        Self::with(SIZES, flush)
+    }
+
+    fn with(sizes: Sizes, flush: FlushDiskType) -> Self {
         let dir = crate::scratch();
-        let mut config = SIZES.config(dir.path());
+        let mut config = sizes.config(dir.path());
         config.flush_disk_type = flush;
         config.flush_interval_commit_log_ms = 3_600_000;
         config.flush_interval_consume_queue_ms = 3_600_000;
@@ -32,7 +37,7 @@ impl Case {
         let recorder = Arc::new(Recorder::new(dir.path(), FIRST_BOOT));
         let mut worker = Worker::new(recorder, config, History::default(), Random::new(1), "r".to_owned());
         worker.open();
-        Self { worker, _dir: dir }
+        Self { worker, sizes, _dir: dir }
     }
 
     /// Messages that are in log, queues and index, and on the disk as far as the flush type promises.
@@ -55,7 +60,7 @@ impl Case {
 
     /// All of it, and a loss of power now that leaves everything but what `lost` names.
     fn lose(self, lost: impl Fn(&Path, Option<usize>) -> bool) -> (Run, Tree) {
-        let run = self.worker.run(SIZES);
+        let run = self.worker.run(self.sizes);
         self.worker.store().abandon();
         let mut disk = Disk::new(&run.record);
         run.record.events.iter().for_each(|event| disk.step(event));
@@ -111,6 +116,19 @@ fn a_torn_unit_of_a_record_that_is_gone_is_no_message() {
     check(case.lose(|path, sector| {
         path.starts_with("commitlog") || path.starts_with("consumequeue") && sector == Some(1536)
     }));
+}
+
+#[test]
+fn a_topic_made_anew_begins_at_0_whatever_came_back_of_the_old_one() {
+    let mut case = Case::with(Sizes { queue_units: 30, ..SIZES }, FlushDiskType::SyncFlush);
+    case.put(40, 10);
+    case.restart();
+    case.worker.history.deleted(case.worker.recorder.position(), "T");
+    case.worker.store().delete_topic("T");
+    case.put(1, 10);
+    // The directory is the old one, and lacks its first file.
+    let first = Path::new("consumequeue/T/0/00000000000000000000");
+    check(case.lose(|path, sector| sector.is_none() && path.starts_with("consumequeue/T") && path != first));
 }
 
 #[test]
