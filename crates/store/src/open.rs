@@ -52,13 +52,6 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
     let last_exit = recovery::last_exit(clean, &found);
     let parts = recover(&core, queue_root, last_exit, &found, &checkpoint, delays, listener)?;
     let Parts { dispatcher, checkpointer, recovered_from } = parts;
-    // Only now: had it been there before, a second attempt to open a damaged store would take it for one that was killed,
-    // and cut it. A kill up to here leaves nothing that another recovery would not do again.
-    let pid = std::process::id().to_string();
-    core.fs
-        .write_file(&abort, pid.as_bytes())
-        .and_then(|()| core.fs.sync_dir(&root))
-        .map_err(|error| io_error("write", &abort, error))?;
     let log = Arc::clone(&dispatcher.log);
     checkpoint.begin(&core, recovered_from, log.wrote());
     let checkpointed = checkpointer.checkpoint();
@@ -125,6 +118,7 @@ fn recover(
         recovery::check_queues(&files, &queues, &log)?;
     }
     queue_files.set_log_end(log.end);
+    mark_in_use(core)?;
     let (index, index_from) = open_index(core, last_exit, found, checkpoint, log.end)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
@@ -147,6 +141,16 @@ fn recover(
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
     let checkpointer = Checkpointer { flusher, dispatched, queue_files, index };
     Ok(Parts { dispatcher, checkpointer, recovered_from })
+}
+
+/// Makes the file `abort`. Not before the log is known to be sound: a second attempt to open a damaged store would take it
+/// for one that was killed, and cut it. But before queues and index are touched: whatever stops that, they are in doubt.
+fn mark_in_use(core: &Core) -> Result<(), OpenError> {
+    let root = &core.config.store_path_root_dir;
+    let abort = root.join("abort");
+    let pid = std::process::id().to_string();
+    let written = core.fs.write_file(&abort, pid.as_bytes()).and_then(|()| core.fs.sync_dir(root));
+    written.map_err(|error| io_error("write", &abort, error))
 }
 
 fn open_index(

@@ -41,6 +41,7 @@ pub(crate) fn dispatch(
     let queues = Arc::clone(&dispatcher.queues);
     let root = queues.files().root().to_owned();
     let failed = |error| io_error("rebuild", &root, error);
+    let checkpoint = Arc::clone(&dispatcher.checkpoint);
     if matches!(last_exit, LastExit::Unknown { .. }) {
         // Of units of later records any may be missing or torn: they are all written again.
         queues.files().distrust_from(log.start);
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(
     let queues_from = if queues.len() == 0 { oldest } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
     if from < log.start {
+        checkpoint.begin_recovery(&dispatcher.core, queues_from).map_err(failed)?;
         info!(from, to = log.end, "consume queues or index are built again from the log");
     }
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
@@ -82,6 +84,7 @@ pub(crate) fn dispatch(
         return Ok(from);
     }
     warn!(some_are_gone = lost, lack_units = missing.len(), "consume queues are built again from the whole log");
+    checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
     let second = rebuild.read_log(oldest, |rebuild, record, _| {
         if lost || missing.contains_key(&key(&record.queue)) {
             rebuild.apply(record, true)?;
