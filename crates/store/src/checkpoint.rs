@@ -10,7 +10,9 @@
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
 //! | 2096 | the index is on the disk up to this store time |
-//! | 2104 | end of the log when the last consume queue was deleted: having none is no loss up to there |
+//! | 2104 | consume queues: how many, then (2112) the hash of their names; see [`crate::inventory`] |
+//! | 2120 | index files, likewise |
+//! | 2136 | end of the log when the last consume queue was deleted: none is built again from before it |
 
 use std::fs::File;
 use std::io;
@@ -20,6 +22,7 @@ use codec::checkpoint::{Checkpoint, FILE_LEN};
 use parking_lot::Mutex;
 
 use crate::core::Core;
+use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
 
 const MAGIC: i64 = i64::from_be_bytes(*b"FERROCKT");
@@ -30,7 +33,9 @@ const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
 const INDEX_FLUSHED_POSITION: u64 = 2096;
-const EMPTIED_POSITION: u64 = 2104;
+const QUEUES_POSITION: u64 = 2104;
+const INDEX_POSITION: u64 = 2120;
+const EMPTIED_POSITION: u64 = 2136;
 
 /// What the checkpoint said when the store was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,6 +56,10 @@ pub(crate) struct Own {
     pub(crate) clean_end: Option<u64>,
     /// The index is on the disk up to messages of this store time.
     pub(crate) index_flushed_timestamp: i64,
+    /// The consume queues there were.
+    pub(crate) queues: Inventory,
+    /// The index files there were.
+    pub(crate) index: Inventory,
     /// All queues of messages before it were deleted by hand.
     pub(crate) emptied: u64,
 }
@@ -68,6 +77,10 @@ struct Values {
     java: Checkpoint,
     durable: i64,
     clean_end: i64,
+    queues: Inventory,
+    index: Inventory,
+    /// What there was before is compared with what there is until recovery is done; only then it is overwritten.
+    begun: bool,
 }
 
 impl StoreCheckpoint {
@@ -83,7 +96,14 @@ impl StoreCheckpoint {
         let cells = MappedCells::map(&file, FILE_LEN as u64)?;
         let java = Checkpoint::parse(&old).unwrap_or_default();
         let found = Found { java, own: own(core, &cells, &java) };
-        let values = Mutex::new(Values { java, durable: cells.load_i64(DURABLE_POSITION), clean_end: -1 });
+        let values = Mutex::new(Values {
+            java,
+            durable: cells.load_i64(DURABLE_POSITION),
+            clean_end: -1,
+            queues: Inventory::default(),
+            index: Inventory::default(),
+            begun: false,
+        });
         Ok((StoreCheckpoint { file, cells, values }, found))
     }
 
@@ -95,6 +115,7 @@ impl StoreCheckpoint {
         self.change(|values| {
             values.durable = as_i64(durable);
             values.clean_end = -1;
+            values.begun = true;
         });
     }
 
@@ -122,6 +143,21 @@ impl StoreCheckpoint {
     /// The last consume queue was deleted when the log ended at `end`.
     pub(crate) fn set_emptied(&self, end: u64) {
         self.cells.store_i64(EMPTIED_POSITION, as_i64(end));
+    }
+
+    /// Consume queues come or go.
+    pub(crate) fn note_queues(&self, change: impl FnOnce(&mut Inventory)) {
+        self.change(|values| change(&mut values.queues));
+    }
+
+    /// Index files come or go.
+    pub(crate) fn note_index(&self, change: impl FnOnce(&mut Inventory)) {
+        self.change(|values| change(&mut values.index));
+    }
+
+    /// The consume queues there are.
+    pub(crate) fn queues(&self) -> Inventory {
+        self.values.lock().queues
     }
 
     /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
@@ -164,6 +200,12 @@ impl StoreCheckpoint {
         for (position, field) in (0..).step_by(8).zip(fields) {
             self.cells.store_i64(position, field);
         }
+        if values.begun {
+            for (position, inventory) in [(QUEUES_POSITION, values.queues), (INDEX_POSITION, values.index)] {
+                self.cells.store_i64(position, inventory.count);
+                self.cells.store_i64(position + 8, inventory.hash);
+            }
+        }
         self.cells.store_i64(DURABLE_POSITION, values.durable);
         self.cells.store_i64(CLEAN_END_POSITION, values.clean_end);
         self.cells.store_u32(CRC_POSITION, crc(&values.java, values.durable, values.clean_end));
@@ -182,8 +224,14 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
         index_flushed_timestamp: cells.load_i64(INDEX_FLUSHED_POSITION),
+        queues: inventory(cells, QUEUES_POSITION),
+        index: inventory(cells, INDEX_POSITION),
         emptied: u64::try_from(cells.load_i64(EMPTIED_POSITION)).unwrap_or(0),
     })
+}
+
+fn inventory(cells: &MappedCells, position: u64) -> Inventory {
+    Inventory { count: cells.load_i64(position), hash: cells.load_i64(position + 8) }
 }
 
 fn crc(java: &Checkpoint, durable: i64, clean_end: i64) -> u32 {

@@ -207,6 +207,9 @@ impl Cleaner {
                 self.checkpoint.set_emptied(self.log.wrote());
             }
         });
+        // On the disk before the queues go, or a loss of power between the two would bring them back.
+        self.queues.files().strike_off(queues);
+        self.checkpoint.flush(&self.core)?;
         for queue in queues {
             queue.close();
             self.core.fs.remove_dir_all(&self.queues.files().queue_dir(queue))?;

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwapOption;
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use parking_lot::Mutex;
+use tracing::error;
 
 use crate::mapped_file_queue::{file_name, file_offset};
 use crate::queue_files::QueueFiles;
 
+/// Units that fit a page.
+const PAGE_UNITS: i64 = 4096 / UNIT_LEN as i64;
 /// No file.
 const NONE: i64 = -1;
 
@@ -33,6 +36,8 @@ pub(crate) struct Queue {
     /// First unit of the file that is on the list of files to be flushed, or [`NONE`].
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
+    /// It has a directory, and the checkpoint knows of it.
+    pub(crate) on_disk: AtomicBool,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
@@ -57,6 +62,7 @@ impl Queue {
             first_base: AtomicI64::new(NONE),
             dirty_base: AtomicI64::new(NONE),
             loaded: AtomicBool::new(false),
+            on_disk: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             load: Mutex::new(()),
             hot: ArcSwapOption::empty(),
@@ -117,7 +123,7 @@ impl Queue {
         if let (Some(first), Some(last)) = (bases.first(), bases.last()) {
             self.first_base.store(*first, Ordering::Release);
             let file = self.open_file(files, *last)?;
-            let end = last + partition(files.units_per_file(), |at| Ok(read_unit(files, &file, at)?.is_written()))?;
+            let end = last + written_units(files, &file)?;
             self.max_offset.store(end, Ordering::Release);
             self.cut(files, &bases, files.log_end())?;
             self.correct_min_offset(files, files.log_min())?;
@@ -143,6 +149,14 @@ impl Queue {
             bases.push(files.base_of(position));
         }
         bases.sort_unstable();
+        for pair in bases.windows(2) {
+            let &[before, after] = pair else { continue };
+            if before + files.units_per_file() != after {
+                let path = files.file_path(self, before + files.units_per_file());
+                error!(path = %path.display(), "a consume-queue file is missing, its messages cannot be got; \
+                    to build the queue again, stop the broker and: mqstore rebuild queues");
+            }
+        }
         if let Some(last) = bases.last().copied() {
             let path = files.file_path(self, last);
             let len = files.fs().len(&files.fs().open(&path)?)?;
@@ -166,7 +180,9 @@ impl Queue {
         for base in bases.iter().rev() {
             let file = self.open_file(files, *base)?;
             let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let keep = partition(used, |at| Ok(read_unit(files, &file, at)?.physical_offset < end))?;
+            let stays = |at| Ok::<_, io::Error>(read_unit(files, &file, at)?.physical_offset < end);
+            // As a rule nothing is to be cut, and one look tells.
+            let keep = if used == 0 || stays(used - 1)? { used } else { partition(used, stays)? };
             if keep < used {
                 files.fs().zero(&file.file, position(keep), position(used) - position(keep))?;
                 self.max_offset.store(base + keep, Ordering::Release);
@@ -212,6 +228,11 @@ impl Queue {
         let log_min = i64::try_from(log_min).unwrap_or(i64::MAX);
         let gone = |unit: Unit| unit.is_blank() || unit.physical_offset < log_min;
         let mut from = self.min_offset().max(first_base);
+        // As a rule nothing has expired, and one look tells.
+        if self.units(files, from, 1)?.first().is_some_and(|unit| !gone(*unit)) {
+            self.min_offset.store(from, Ordering::Release);
+            return Ok(());
+        }
         while from < max {
             let base = files.base_at(from);
             let end = max.min(base + files.units_per_file());
@@ -391,6 +412,17 @@ fn read_unit(files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<Uni
     Unit::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
+/// How many units are written from the start of `file` on. Looked for at growing distances, since most queues are short.
+fn written_units(files: &QueueFiles, file: &QueueFile) -> io::Result<i64> {
+    let count = files.units_per_file();
+    let is_written = |at| Ok::<_, io::Error>(read_unit(files, file, at)?.is_written());
+    let (mut low, mut high) = (0, PAGE_UNITS);
+    while high < count && is_written(high - 1)? {
+        (low, high) = (high, high * 4);
+    }
+    Ok(low + partition(high.min(count) - low, |at| is_written(low + at))?)
+}
+
 /// The first of `0..count` for which `before` is false; `before` is true up to some point and false from there on.
 fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
     let (mut low, mut high) = (0, count.max(0));
@@ -407,4 +439,32 @@ fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io:
 
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::StoreCheckpoint;
+    use crate::clock::SystemClock;
+    use crate::config::StoreConfig;
+    use crate::core::Core;
+    use crate::fs::RealFileSystem;
+
+    #[test]
+    fn the_end_of_a_queue_is_found_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = Core::new(StoreConfig::at(dir.path()), Arc::new(RealFileSystem), Arc::new(SystemClock));
+        let checkpoint = Arc::new(StoreCheckpoint::open(&core).unwrap().0);
+        let count = 13 * PAGE_UNITS + 5;
+        let file_bytes = position(count);
+        let files = QueueFiles::new(Arc::new(RealFileSystem), dir.path().join("q"), file_bytes, checkpoint);
+        let unit = Unit { physical_offset: 0, size: 100, tags_code: 0 }.encode();
+        let page_ends = (1..=13).flat_map(|page| [page * PAGE_UNITS - 1, page * PAGE_UNITS, page * PAGE_UNITS + 1]);
+        for written in page_ends.chain([0, 1, 2, count - 1, count]) {
+            let queue = Arc::new(Queue::new("T".into(), i32::try_from(written).unwrap()));
+            let file = queue.create_file(&files, 0).unwrap();
+            files.fs().write_all_at(&file.file, &unit.repeat(usize::try_from(written).unwrap()), 0).unwrap();
+            assert_eq!(written_units(&files, &file).unwrap(), written);
+        }
+    }
 }

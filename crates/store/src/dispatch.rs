@@ -12,7 +12,7 @@ use codec::index::{key_hash, tag_hash};
 use codec::message::sys_flag;
 use codec::properties::{self, names};
 use parking_lot::Mutex;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{CommitLog, DispatchRecord};
@@ -262,47 +262,6 @@ impl Dispatcher {
         })
     }
 
-    /// Dispatches a record during recovery, when it may have been before. `may_begin`: the log is read from its start,
-    /// so a queue whose units are missing before this one has lost them for good. Returns whether units are missing that
-    /// the log still has.
-    pub(crate) fn apply_recovered(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
-        let files = Arc::clone(self.queues.files());
-        let queue = &record.queue;
-        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
-        if queue_offset < 0 {
-            warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
-            return Ok(false);
-        }
-        let max = queue.max_offset();
-        if (1..max).contains(&queue_offset) {
-            return Ok(false);
-        }
-        // What lies before the queue's last record in the log is in it, or of a topic that was deleted since.
-        let newest = queue.units(&files, max - 1, 1)?.first().copied().unwrap_or_default();
-        let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
-        if max > 0 && !newest.is_blank() && physical_offset <= newest.physical_offset {
-            return Ok(false);
-        }
-        if queue_offset < max {
-            // 0 again, further on in the log: the topic was deleted and made anew.
-            queue.rewind(&files, queue_offset)?;
-        }
-        if queue_offset > queue.max_offset() {
-            if !may_begin {
-                return Ok(true);
-            }
-            if queue.max_offset() > 0 {
-                warn!(topic = %queue.topic, queue_id = queue.queue_id, from = queue.max_offset(), to = queue_offset,
-                    "consume queue gap");
-            }
-            queue.fill_blank(&files, queue_offset)?;
-        }
-        queue.write(&files, queue_offset, &unit(record).encode())?;
-        queue.publish(queue_offset + 1);
-        queue.set_next_offset(queue_offset + 1);
-        Ok(false)
-    }
-
     /// Writes what [`Dispatcher::index_recovered`] gathered.
     pub(crate) fn commit_index(&mut self) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
@@ -332,7 +291,8 @@ pub(crate) fn confirmed(core: &Core, log: &CommitLog) -> u64 {
     }
 }
 
-fn unit(record: &DispatchRecord) -> Unit {
+/// The unit of a record.
+pub(crate) fn unit(record: &DispatchRecord) -> Unit {
     Unit {
         physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
         size: i32::try_from(record.len).unwrap_or(i32::MAX),

@@ -17,7 +17,9 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::core::Core;
+use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
 use crate::sys::LocalTime;
 
@@ -32,6 +34,7 @@ pub(crate) struct Index {
     files: ArcSwap<Vec<Arc<IndexFile>>>,
     /// Files that became full and are not on the disk yet.
     full: Mutex<Vec<Arc<IndexFile>>>,
+    checkpoint: Arc<StoreCheckpoint>,
 }
 
 #[derive(Debug)]
@@ -58,16 +61,28 @@ pub(crate) enum LastExit {
 
 impl Index {
     /// Opens the files of `dir`. Returns too from which physical offset the index must be built again, if any part of
-    /// it was thrown away.
+    /// it was thrown away, or is gone though it was `known`.
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] for a file of another size.
-    pub(crate) fn open(core: &Core, dir: PathBuf, last_exit: LastExit) -> io::Result<(Index, Option<u64>)> {
+    pub(crate) fn open(
+        core: &Core,
+        dir: PathBuf,
+        last_exit: LastExit,
+        known: &Inventory,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> io::Result<(Index, Option<u64>)> {
         let layout = Layout { slots: core.config.max_hash_slot_num.max(1), entries: core.config.max_index_num.max(2) };
         let mut names: Vec<_> = core.fs.list(&dir)?.into_iter().filter(|item| !item.is_dir).collect();
         names.retain(|item| !item.name.is_empty() && item.name.bytes().all(|byte| byte.is_ascii_digit()));
         names.sort_by(|a, b| a.name.cmp(&b.name));
         let mut files = Vec::new();
         let mut rebuild_from = None;
+        if known.has_lost(&Inventory::of(names.iter().map(|item| item.name.as_str()))) {
+            // A file cannot be put between others: their times and names ascend.
+            warn!(dir = %dir.display(), "index files are missing, the index will be built again");
+            names.drain(..).try_for_each(|item| core.fs.remove_file(&dir.join(item.name)))?;
+            rebuild_from = Some(0);
+        }
         for item in names {
             let path = dir.join(&item.name);
             let Some(file) = IndexFile::open(core, path.clone(), layout)? else {
@@ -85,9 +100,10 @@ impl Index {
                 LastExit::Killed => file.take_back_unfinished(core)?,
                 _ => {}
             }
+            checkpoint.note_index(|files| files.add(&item.name));
             files.push(Arc::new(file));
         }
-        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default() };
+        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default(), checkpoint };
         Ok((index, rebuild_from))
     }
 
@@ -158,6 +174,9 @@ impl Index {
             let Some(first) = files.first().filter(|file| files.len() > 1 && file.header().end_phy_offset < min) else {
                 return Ok(deleted);
             };
+            // On the disk before the file goes, or it would seem lost after a loss of power between the two.
+            self.checkpoint.note_index(|files| files.remove(&first.name()));
+            self.checkpoint.flush(core)?;
             core.fs.remove_file(&first.path)?;
             self.files.rcu(|files| files.iter().filter(|file| !Arc::ptr_eq(file, first)).cloned().collect::<Vec<_>>());
             deleted += 1;
@@ -169,6 +188,7 @@ impl Index {
     /// What the system said.
     pub(crate) fn clear(&self, core: &Core) -> io::Result<()> {
         for file in self.files.swap(Arc::default()).iter() {
+            self.checkpoint.note_index(|files| files.remove(&file.name()));
             core.fs.remove_file(&file.path)?;
         }
         Ok(())
@@ -210,6 +230,7 @@ impl Index {
             file.cells.store_i64(16, previous.end_phy_offset);
             file.cells.store_i64(24, previous.end_phy_offset);
         }
+        self.checkpoint.note_index(|files| files.add(&file.name()));
         let file = Arc::new(file);
         self.files.rcu(|files| files.iter().chain([&file]).cloned().collect::<Vec<_>>());
         Ok(file)
@@ -258,6 +279,10 @@ impl IndexFile {
         core.fs.allocate(&file, 0, layout.slots_end())?;
         let cells = MappedCells::map(&file, layout.slots_end())?;
         Ok(Some(IndexFile { path, layout, file, cells }))
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     pub(crate) fn header(&self) -> Header {

@@ -16,12 +16,14 @@ use crate::dispatch::{Dispatched, Dispatcher};
 use crate::error::OpenError;
 use crate::flush::{Checkpointer, Flusher};
 use crate::index::{Index, IndexWriter, LastExit, index_dir};
+use crate::inventory::Inventory;
 use crate::log_files::{self, io_error, open_or_create};
 use crate::mapped_file_queue::MappedFileQueue;
 use crate::message::MessageArrivingListener;
 use crate::mmap::{MappedFile, MappedFileWriter};
 use crate::queue_files::QueueFiles;
 use crate::queue_table::QueueTable;
+use crate::rebuild;
 use crate::record::DelayLevels;
 use crate::recovery;
 use crate::store::MessageStore;
@@ -107,19 +109,18 @@ fn recover(
 ) -> Result<Parts, OpenError> {
     let mut files = log_files::load(core)?;
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
-    let lost = files.is_empty();
-    if lost {
+    if files.is_empty() {
         recovery::forget_queues(core, &queue_root)?;
     }
     let size = core.config.mapped_file_size_consume_queue;
-    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
+    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, Arc::clone(checkpoint)));
     queue_files.set_log_min(log.min);
     let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
     if last_exit == LastExit::Clean && found.own.is_none() {
         recovery::check_queues(&files, &queues, &log)?;
     }
     queue_files.set_log_end(log.end);
-    let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
+    let (index, index_from) = open_index(core, last_exit, found, checkpoint, log.end)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
     let commit_log = Arc::new(commit_log(core, files, log.end, store_timestamp)?);
@@ -135,8 +136,7 @@ fn recover(
         listener,
         gate: Arc::default(),
     };
-    let emptied = found.own.map_or(0, |own| own.emptied);
-    let recovered_from = recovery::dispatch(&mut dispatcher, &log, last_exit, index_from, emptied)?;
+    let recovered_from = rebuild::dispatch(&mut dispatcher, &log, last_exit, index_from, found.own.as_ref())?;
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
@@ -147,16 +147,19 @@ fn recover(
 fn open_index(
     core: &Core,
     last_exit: LastExit,
+    found: &Found,
+    checkpoint: &Arc<StoreCheckpoint>,
     log_end: u64,
-    lost: bool,
 ) -> Result<(Option<Arc<Index>>, Option<u64>), OpenError> {
     if !core.config.message_index_enable {
         return Ok((None, None));
     }
     let dir = index_dir(&core.config.store_path_root_dir);
     let failed = |error| io_error("open", &dir, error);
-    let (index, index_from) = Index::open(core, dir.clone(), last_exit).map_err(failed)?;
-    if lost {
+    let known = found.own.map_or_else(Inventory::default, |own| own.index);
+    let opened = Index::open(core, dir.clone(), last_exit, &known, Arc::clone(checkpoint));
+    let (index, index_from) = opened.map_err(failed)?;
+    if log_end == 0 {
         index.clear(core).map_err(failed)?;
     }
     index.cut(log_end);

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::{Queue, queue_file_name};
 use crate::fs::FileSystem;
+use crate::inventory::Inventory;
 
 /// More dirty files than this are flushed with the whole file system.
 const MAX_SINGLE_FLUSHES: usize = 256;
@@ -27,6 +29,7 @@ pub(crate) struct QueueFiles {
     open: Mutex<VecDeque<Arc<Queue>>>,
     max_open: usize,
     dirty: Mutex<Dirty>,
+    checkpoint: Arc<StoreCheckpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +40,12 @@ struct Dirty {
 
 impl QueueFiles {
     /// `root` is the directory `consumequeue`; `file_bytes` is rounded up to whole units, as Java does.
-    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
+    pub(crate) fn new(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        file_bytes: u64,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> QueueFiles {
         let unit = UNIT_LEN as u64;
         let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
         QueueFiles {
@@ -50,6 +58,7 @@ impl QueueFiles {
             open: Mutex::default(),
             max_open: max_open_files(),
             dirty: Mutex::default(),
+            checkpoint,
         }
     }
 
@@ -129,9 +138,29 @@ impl QueueFiles {
 
     /// A file of `queue` was made.
     pub(crate) fn note_created(&self, queue: &Queue) {
+        self.note_on_disk(queue);
         let mut dirty = self.dirty.lock();
         dirty.new_dirs.insert(self.queue_dir(queue));
         dirty.new_dirs.insert(self.topic_dir(&queue.topic));
+    }
+
+    /// `queue` has a directory.
+    pub(crate) fn note_on_disk(&self, queue: &Queue) {
+        if !queue.on_disk.swap(true, Ordering::AcqRel) {
+            self.checkpoint.note_queues(|queues| queues.add(&inventory_name(queue)));
+        }
+    }
+
+    /// The directories of `deleted` are about to be removed.
+    pub(crate) fn strike_off(&self, deleted: &[Arc<Queue>]) {
+        for queue in deleted.iter().filter(|queue| queue.on_disk.swap(false, Ordering::AcqRel)) {
+            self.checkpoint.note_queues(|queues| queues.remove(&inventory_name(queue)));
+        }
+    }
+
+    /// The queues that have a directory.
+    pub(crate) fn inventory(&self) -> Inventory {
+        self.checkpoint.queues()
     }
 
     /// How many files have changed since the last flush.
@@ -170,6 +199,10 @@ impl QueueFiles {
         }
         Ok(())
     }
+}
+
+fn inventory_name(queue: &Queue) -> String {
+    format!("{}/{}", queue.topic, queue.queue_id)
 }
 
 /// A quarter of the descriptors this process may have.

@@ -34,7 +34,8 @@ impl QueueTable {
         for topic in table.files.fs().list(table.files.root())?.iter().filter(|item| item.is_dir) {
             for queue in table.files.fs().list(&table.files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
                 if let Ok(queue_id) = queue.name.parse::<i32>() {
-                    table.find_or_insert(&topic.name, queue_id);
+                    let queue = table.find_or_insert(&topic.name, queue_id);
+                    table.files.note_on_disk(&queue);
                 }
             }
         }

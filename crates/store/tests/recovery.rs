@@ -208,11 +208,11 @@ fn units_before_the_replayed_part_are_found_in_the_whole_log() {
     drop(store);
     reboot(dir.path());
     fs::remove_dir_all(dir.path().join("consumequeue/T")).unwrap();
+    // Nothing of T is in the replayed part, but the checkpoint knows that there was such a queue.
     let store = open(config(dir.path()));
     put(&store, "Other", 0, b"x");
     settle(&store);
-    // Nothing of T is in the replayed part, so a missing queue looks like a deleted topic.
-    assert!(!store.has_queue("T", 0));
+    check(&store, 100);
     drop(store);
     fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
     check(&open(config(dir.path())), 100);
@@ -272,11 +272,15 @@ fn damage_after_a_clean_stop_of_a_java_broker_is_refused_each_time() {
     let file = log_file(dir.path(), store.status().max_offset / (16 * 1024));
     drop(store);
     fs::remove_file(dir.path().join("checkpoint")).unwrap();
-    damage(&file, 600, &[0xFF; 4]);
-    for _ in 0..2 {
-        let (path, position, reason) = corrupted(dir.path());
-        assert_eq!(path, file);
-        assert!(position < 600 && reason.contains("queue 0 of T has messages up to"), "{position} {reason}");
+    for (bytes, known_by) in
+        [(vec![0xFF; 4], "the log went on behind it"), (vec![0; 15 * 1024], "queue 0 of T has messages")]
+    {
+        damage(&file, 600, &bytes);
+        for _ in 0..2 {
+            let (path, position, reason) = corrupted(dir.path());
+            assert_eq!(path, file);
+            assert!(position < 600 && reason.contains(known_by), "{position} {reason}");
+        }
     }
     fs::write(dir.path().join("abort"), b"").unwrap();
     let store = open(config(dir.path()));
@@ -449,6 +453,36 @@ fn the_last_topic_deleted_stays_deleted_and_lost_queues_still_come_back() {
         std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
         let store = open(config(dir.path()));
         assert_eq!(store.topics(), [("New".to_owned(), vec![1])], "clean {clean}");
+    }
+}
+
+#[test]
+fn single_queues_and_index_files_that_are_taken_away_come_back() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = fill(dir.path(), 100);
+        put(&store, "Other", 3, b"x");
+        put(&store, "Deleted", 0, b"x");
+        settle(&store);
+        store.delete_topic("Deleted");
+        put(&store, "Other", 3, b"y");
+        settle(&store);
+        if clean {
+            store.shutdown()
+        } else {
+            store.abandon()
+        }
+        drop(store);
+        fs::remove_dir_all(dir.path().join("index")).unwrap();
+        check(&open(config(dir.path())), 100);
+        // What is there is not read again: the topic that was deleted stays so.
+        let store = open(config(dir.path()));
+        assert_eq!(store.topics().iter().map(|(topic, _)| topic.as_str()).collect::<Vec<_>>(), ["Other", "T"]);
+        drop(store);
+        fs::remove_dir_all(dir.path().join("consumequeue/Other/3")).unwrap();
+        let store = open(config(dir.path()));
+        assert_eq!(bodies(&store, "Other", 3), [b"x".to_vec(), b"y".to_vec()]);
+        check(&store, 100);
     }
 }
 
