@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod driver;
 pub mod history;
 pub mod jvm;
+pub mod ledger;
 pub mod link;
 pub mod load;
 pub mod lone;
