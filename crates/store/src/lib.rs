@@ -24,6 +24,7 @@ mod log_files;
 mod mapped_file_queue;
 mod message;
 mod mmap;
+pub mod offline;
 mod open;
 mod queue_files;
 mod queue_table;
