@@ -58,6 +58,15 @@ pub(crate) enum Command {
         /// messageDelayLevel of the broker, when it is not the default
         #[arg(long, value_name = "LEVELS")]
         delay_levels: Option<String>,
+        /// mappedFileSizeConsumeQueue of the broker, when it is not the default and no file is left to tell
+        #[arg(long, value_name = "BYTES")]
+        queue_file_bytes: Option<u64>,
+        /// maxHashSlotNum of the broker, likewise
+        #[arg(long, value_name = "NUMBER")]
+        index_slots: Option<u32>,
+        /// maxIndexNum of the broker, likewise
+        #[arg(long, value_name = "NUMBER")]
+        index_entries: Option<u32>,
     },
     /// The same as rebuild metadata
     RebuildMetadata {

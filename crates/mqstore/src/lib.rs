@@ -86,9 +86,10 @@ fn execute(command: Command, out: &mut dyn std::io::Write) -> Result<u8, ToolErr
         Command::Rebuild { what: What::Metadata, store, apply, .. } | Command::RebuildMetadata { store, apply } => {
             rebuild::metadata(&directory(&store)?, apply)?
         }
-        Command::Rebuild { what, store, apply, delay_levels } => {
+        Command::Rebuild { what, store, apply, delay_levels, queue_file_bytes, index_slots, index_entries } => {
             let what = if matches!(what, What::Queues) { rebuild::What::Queues } else { rebuild::What::Index };
-            rebuild::rebuild(&directory(&store)?, what, &Settings { delay_levels }, apply)?
+            let settings = Settings { delay_levels, queue_file_bytes, index_slots, index_entries };
+            rebuild::rebuild(&directory(&store)?, what, &settings, apply)?
         }
         Command::Bridge { store, records, apply } => bridge::bridge(&directory(&store)?, records, apply)?,
         Command::Cut { store, at, apply } => cut::cut(&directory(&store)?, at, apply)?,

@@ -359,8 +359,8 @@ fn problem(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<String> {
     if let Err(error) = record.check_body_crc() {
         return Some(error.to_string());
     }
-    if let Some((stated, actual)) = record_crc(record, bytes).filter(|(stated, actual)| stated != actual) {
-        return Some(format!("record: property {} says {stated:08X}, the bytes have {actual:08X}", names::CRC32));
+    if let Some(problem) = record_crc_problem(record, bytes) {
+        return Some(problem);
     }
     if store::offline::is_torn(record.topic, record.properties) {
         return Some("topic or properties hold zeroes where text should be".to_owned());
@@ -371,17 +371,27 @@ fn problem(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// The CRC of the whole record that 5.x puts at the end of the properties when enabledAppendPropCRC is set, and what it
-/// should be. Ten digits, the last first, over all bytes before the property.
-/// Source: MessageDecoder.createCrc32, CommitLog.checkMessageAndReturnSize.
-fn record_crc(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<(u32, u32)> {
-    let property = record.properties.get(record.properties.len().checked_sub(CRC_PROPERTY_LEN)?..)?;
-    let digits = property.strip_prefix(names::CRC32.as_bytes())?.strip_prefix(&[1])?.strip_suffix(&[2])?;
+/// What is wrong with the CRC of the whole record that 5.x puts at the end of the properties when enabledAppendPropCRC is
+/// set: ten digits, the last first, over all bytes before the property. A property that is nearly one is one that was
+/// damaged. Source: MessageDecoder.createCrc32, CommitLog.checkMessageAndReturnSize.
+fn record_crc_problem(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<String> {
+    let split = record.properties.len().checked_sub(CRC_PROPERTY_LEN)?;
+    let (name, rest) = record.properties.get(split..)?.split_at_checked(names::CRC32.len())?;
+    let (first, digits, last) = (rest.first()?, rest.get(1..11)?, rest.last()?);
+    let letters = name.iter().zip(names::CRC32.bytes()).filter(|(found, expected)| *found != expected).count();
+    match letters + usize::from(*first != 1) + usize::from(*last != 2) {
+        0 => {}
+        1 | 2 => return Some(format!("record: the property {} is damaged", names::CRC32)),
+        _ => return None,
+    }
     let stated = digits.iter().rev().try_fold(0u64, |value, digit| {
         digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
     });
     let covered = bytes.get(..bytes.len().checked_sub(CRC_PROPERTY_LEN)?)?;
-    // Digits that are none cannot be right.
-    let stated = stated.and_then(|value| u32::try_from(value).ok()).unwrap_or(u32::MAX);
-    Some((stated, codec::message::body_crc(covered)))
+    let actual = u64::from(codec::message::body_crc(covered));
+    let says = |value: u64| format!("record: property {} says {value:08X}, the bytes have {actual:08X}", names::CRC32);
+    match stated {
+        Some(stated) => (stated != actual).then(|| says(stated)),
+        None => Some(format!("record: property {} is no number", names::CRC32)),
+    }
 }

@@ -38,7 +38,10 @@ fn dump_shows_what_java_clients_consumed() {
             serde_json::from_slice(&std::fs::read(golden.join("messages.json")).unwrap()).unwrap();
         for message in &messages {
             let found = dumped.iter().find(|found| found["physicalOffset"] == message["physicalOffset"]).unwrap();
-            assert_eq!(found["body"], message["body"], "{message}");
+            // Of a long body the recording has the beginning and the length.
+            let (body, recorded) = (found["body"].as_str().unwrap(), message["body"].as_str().unwrap());
+            assert!(body.starts_with(recorded), "{message}");
+            assert_eq!(body.len() as u64, message["bodyLength"].as_u64().unwrap());
             assert_eq!((&found["queueId"], &found["queueOffset"]), (&message["queue"], &message["offset"]));
             assert_eq!(found["size"], message["storeSize"]);
         }
@@ -50,6 +53,9 @@ fn our_stores_are_sound_however_many_messages_they_have() {
     for count in [0, 1, 60, 400] {
         let root = tempfile::tempdir().unwrap();
         let puts = made(root.path(), count);
+        if count < 60 {
+            std::fs::remove_file(root.path().join("config/consumerOffset.json")).unwrap();
+        }
         let before = contents(root.path());
         let report = assert_sound(root.path());
         assert_eq!((report.records, report.units), (puts.len() as u64, puts.len() as u64));

@@ -36,6 +36,12 @@ pub enum What {
 pub struct Settings {
     /// messageDelayLevel, when it is not Java's.
     pub delay_levels: Option<String>,
+    /// mappedFileSizeConsumeQueue, when there is no file to tell it from.
+    pub queue_file_bytes: Option<u64>,
+    /// maxHashSlotNum, when there is no file to tell it from.
+    pub index_slots: Option<u32>,
+    /// maxIndexNum, when there is no file to tell it from.
+    pub index_entries: Option<u32>,
 }
 
 /// A dry run refuses, as the real one will, while a broker runs.
@@ -176,19 +182,20 @@ fn config(
     settings: &Settings,
 ) -> StoreConfig {
     let layout: Layout = index.iter().rev().find_map(|file| file.layout).unwrap_or(index::DEFAULT);
+    let queue_file_bytes = settings.queue_file_bytes.unwrap_or(queues.file_bytes);
     let defaults = StoreConfig::default();
     StoreConfig {
         store_path_root_dir: store.root.clone(),
         store_paths_commit_log: store.commit_log.clone(),
         mapped_file_size_commit_log: log.file_bytes,
-        mapped_file_size_consume_queue: queues.file_bytes,
+        mapped_file_size_consume_queue: queue_file_bytes,
         // Nothing may expire while this tool has the store open.
         file_reserved_time_hours: 24 * 365 * 100,
         clean_resource_interval_ms: 1000 * 60 * 60 * 24,
         clean_file_forcibly_enable: false,
         message_index_enable: what == What::Index || !index.is_empty(),
-        max_hash_slot_num: layout.slots,
-        max_index_num: layout.entries,
+        max_hash_slot_num: settings.index_slots.unwrap_or(layout.slots),
+        max_index_num: settings.index_entries.unwrap_or(layout.entries),
         message_delay_level: settings.delay_levels.clone().unwrap_or(defaults.message_delay_level.clone()),
         ..defaults
     }
