@@ -84,7 +84,11 @@ pub fn bridge(store: &StoreDir, records: bool, apply: bool) -> Result<Vec<String
     lines.push("done: readers step over these parts".to_owned());
     lines.push(format!("what was there is in {}", backup.dir.display()));
     let remedies = Remedies::new(store);
-    lines.push(format!("queues and index still speak of what is lost: {} and {}", remedies.rebuild("queues"), remedies.rebuild("index")));
+    lines.push(format!(
+        "queues and index still speak of what is lost: {} and {}",
+        remedies.rebuild("queues"),
+        remedies.rebuild("index")
+    ));
     Ok(lines)
 }
 
@@ -162,7 +166,8 @@ fn record(offset: u64, len: u64, store_timestamp: i64) -> Result<Vec<u8>, ToolEr
         topic,
         properties: "",
     };
-    let wrong = |error: codec::CodecError| ToolError::Refused(format!("a record of {len} bytes cannot be made: {error}"));
+    let wrong =
+        |error: codec::CodecError| ToolError::Refused(format!("a record of {len} bytes cannot be made: {error}"));
     let mut record = parts.encode().map_err(wrong)?;
     patch(&mut record, 0, i64::try_from(offset).unwrap_or(i64::MAX), store_timestamp).map_err(wrong)?;
     Ok(record)

@@ -64,7 +64,8 @@ pub fn dump(store: &StoreDir, selection: &Selection, form: Form, out: &mut dyn W
     let mut selection = selection.clone();
     if let Some(id) = selection.id.take() {
         if let Ok((_, offset)) = parse_message_id(&id)
-            && let Look::Record(located) = LogReader::for_single_records(&log).look(u64::try_from(offset).unwrap_or(0))?
+            && let Look::Record(located) =
+                LogReader::for_single_records(&log).look(u64::try_from(offset).unwrap_or(0))?
             && located.record.offset_message_id().eq_ignore_ascii_case(&id)
         {
             let _ = printer.print(&located)?;
@@ -91,7 +92,9 @@ fn by_queue(
     let files = QueueFiles::list(&store.queues())?;
     let queue = files.queues.iter().find(|queue| queue.topic == topic && queue.queue_id == queue_id);
     let Some(queue) = queue else {
-        return Err(ToolError::Refused(format!("there is no consume queue {queue_id} of {topic}; mqstore inspect lists them")));
+        return Err(ToolError::Refused(format!(
+            "there is no consume queue {queue_id} of {topic}; mqstore inspect lists them"
+        )));
     };
     let first = queue.files.first().map_or(0, |file| i64::try_from(file.first / UNIT_LEN as u64).unwrap_or(0));
     let mut at = selection.from.unwrap_or(0).max(first);
@@ -103,7 +106,10 @@ fn by_queue(
             // A file may be missing in between.
             let per_file = files.units_per_file();
             let next = (at - at.rem_euclid(per_file)).saturating_add(per_file);
-            let later = queue.files.last().is_some_and(|file| u64::try_from(next).is_ok_and(|next| next * UNIT_LEN as u64 <= file.first));
+            let later = queue
+                .files
+                .last()
+                .is_some_and(|file| u64::try_from(next).is_ok_and(|next| next * UNIT_LEN as u64 <= file.first));
             if !later {
                 break;
             }
@@ -259,7 +265,8 @@ fn body(record: &MessageRecord<'_>) -> Body {
 fn json(located: &Located<'_>) -> Value {
     let record = &located.record;
     let text = record.properties_str();
-    let pairs: Map<String, Value> = properties::iter(&text).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let pairs: Map<String, Value> =
+        properties::iter(&text).map(|(name, value)| (name.to_owned(), value.into())).collect();
     let mut value = json!({
         "physicalOffset": located.offset,
         "size": record.total_size,

@@ -147,7 +147,9 @@ impl LogFiles {
     #[must_use]
     pub fn place(&self, offset: u64) -> (PathBuf, u64) {
         let index = self.files.partition_point(|file| file.first <= offset).saturating_sub(1);
-        self.files.get(index).map_or_else(Default::default, |file| (file.path.clone(), offset.saturating_sub(file.first)))
+        self.files
+            .get(index)
+            .map_or_else(Default::default, |file| (file.path.clone(), offset.saturating_sub(file.first)))
     }
 }
 
@@ -254,7 +256,8 @@ impl QueueFiles {
         found.queues.sort_by(|a, b| (&a.topic, a.queue_id).cmp(&(&b.topic, b.queue_id)));
         let usual = |len: &u64| *len > 0 && len.is_multiple_of(UNIT_LEN as u64);
         counts.retain(|len, _| usual(len));
-        found.file_bytes = counts.into_iter().max_by_key(|(len, count)| (*count, *len)).map_or(6_000_000, |(len, _)| len);
+        found.file_bytes =
+            counts.into_iter().max_by_key(|(len, count)| (*count, *len)).map_or(6_000_000, |(len, _)| len);
         Ok(found)
     }
 

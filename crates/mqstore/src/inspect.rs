@@ -166,14 +166,9 @@ fn log(files: &LogFiles) -> Result<Log, ToolError> {
 }
 
 /// The first unit whose record is left, and one behind the last.
-fn range(
-    files: &QueueFiles,
-    queue: &crate::files::QueueDir,
-    log_min: u64,
-) -> Result<(i64, i64), ToolError> {
-    let unit_at = |at: i64| -> Result<Unit, ToolError> {
-        Ok(Unit::parse(&read_units(files, queue, at, 1)?).unwrap_or_default())
-    };
+fn range(files: &QueueFiles, queue: &crate::files::QueueDir, log_min: u64) -> Result<(i64, i64), ToolError> {
+    let unit_at =
+        |at: i64| -> Result<Unit, ToolError> { Ok(Unit::parse(&read_units(files, queue, at, 1)?).unwrap_or_default()) };
     let (Some(first), Some(last)) = (queue.files.first(), queue.files.last()) else { return Ok((0, 0)) };
     let base = |position: u64| i64::try_from(position / UNIT_LEN as u64).unwrap_or(i64::MAX);
     let mut max = base(last.first);
@@ -284,7 +279,11 @@ impl Inventory {
             (false, _) => writeln!(out, "in use        no; stopped cleanly")?,
         }
         let log = &self.commit_log;
-        writeln!(out, "commit log    {} to {}, {} files of {} bytes", log.min_offset, log.max_offset, log.files, log.file_bytes)?;
+        writeln!(
+            out,
+            "commit log    {} to {}, {} files of {} bytes",
+            log.min_offset, log.max_offset, log.files, log.file_bytes
+        )?;
         writeln!(out, "  stored      {} to {}", time(log.first_store_time), time(log.last_store_time))?;
         match &self.checkpoint {
             None => writeln!(out, "checkpoint    none")?,
@@ -304,7 +303,8 @@ impl Inventory {
                 match &view.ferrocket {
                     None => writeln!(out, "  Ferrocket   none, or Java has used the store since")?,
                     Some(own) => {
-                        let end = own.clean_end.map_or_else(|| "no clean end".to_owned(), |end| format!("clean end {end}"));
+                        let end =
+                            own.clean_end.map_or_else(|| "no clean end".to_owned(), |end| format!("clean end {end}"));
                         writeln!(out, "  Ferrocket   durable {}, dispatched {}, {end}", own.durable, own.dispatched)?;
                     }
                 }
@@ -312,7 +312,8 @@ impl Inventory {
         }
         writeln!(out, "index         {} files", self.index.len())?;
         for file in &self.index {
-            let (entries, most) = (file.entries.unwrap_or(0), file.max_entries.map_or_else(|| "?".into(), |n| n.to_string()));
+            let (entries, most) =
+                (file.entries.unwrap_or(0), file.max_entries.map_or_else(|| "?".into(), |n| n.to_string()));
             writeln!(
                 out,
                 "  {}  {entries} of {most} entries, offsets {} to {}, {} to {}",
@@ -330,7 +331,8 @@ impl Inventory {
                 (None, Some(entries)) => format!("{entries} entries"),
                 (None, None) => String::new(),
             };
-            writeln!(out, "  {:<26}{:>9} bytes  {what}", file.name, file.bytes)?;
+            let line = format!("  {:<26}{:>9} bytes  {what}", file.name, file.bytes);
+            writeln!(out, "{}", line.trim_end())?;
         }
         if !self.other.is_empty() {
             writeln!(out, "also here     {}", self.other.join(", "))?;

@@ -384,9 +384,10 @@ fn record_crc_problem(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<String
         1 | 2 => return Some(format!("record: the property {} is damaged", names::CRC32)),
         _ => return None,
     }
-    let stated = digits.iter().rev().try_fold(0u64, |value, digit| {
-        digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
-    });
+    let stated = digits
+        .iter()
+        .rev()
+        .try_fold(0u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')));
     let covered = bytes.get(..bytes.len().checked_sub(CRC_PROPERTY_LEN)?)?;
     let actual = u64::from(codec::message::body_crc(covered));
     let says = |value: u64| format!("record: property {} says {value:08X}, the bytes have {actual:08X}", names::CRC32);

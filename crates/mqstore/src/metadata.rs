@@ -179,12 +179,7 @@ fn salvage<T>(
     let (mut entries, version) = whole(&backup).unwrap_or_else(|| (pick(&backup, entry), DataVersion::default()));
     let of_backup = entries.len();
     let readable = pick(&main, entry);
-    let from = format!(
-        "{} readable entries of {}, {of_backup} of {}",
-        readable.len(),
-        name(path),
-        name(&backup_path)
-    );
+    let from = format!("{} readable entries of {}, {of_backup} of {}", readable.len(), name(path), name(&backup_path));
     entries.extend(readable);
     Ok(Salvaged { entries, version, from })
 }
@@ -258,8 +253,11 @@ mod tests {
             "B":{"topicName":"B","perm":6,"attributes":{"x":"}"}},
             "C":{"topicName":"C","perm":"#;
         std::fs::write(&path, text).unwrap();
-        std::fs::write(backup_of(&path), r#"{"topicConfigTable":{"A":{"topicName":"A","perm":6},"D":{"topicName":"D"}}}"#)
-            .unwrap();
+        std::fs::write(
+            backup_of(&path),
+            r#"{"topicConfigTable":{"A":{"topicName":"A","perm":6},"D":{"topicName":"D"}}}"#,
+        )
+        .unwrap();
         let found = topics(&path).unwrap();
         assert_eq!(found.entries.keys().map(String::as_str).collect::<Vec<_>>(), ["A", "B", "D"]);
         assert_eq!(found.entries["A"].perm, 4);

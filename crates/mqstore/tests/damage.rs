@@ -18,7 +18,11 @@ use mqstore::verify::{Finding, Kind, Report};
 
 /// The finding of a kind.
 fn finding(report: &Report, kind: Kind) -> &Finding {
-    report.findings.iter().find(|finding| finding.kind == kind).unwrap_or_else(|| panic!("no {kind:?}: {}", report.text()))
+    report
+        .findings
+        .iter()
+        .find(|finding| finding.kind == kind)
+        .unwrap_or_else(|| panic!("no {kind:?}: {}", report.text()))
 }
 
 #[track_caller]
@@ -255,7 +259,11 @@ fn damage_in_the_middle_of_the_log() {
     });
     log_case(Kind::LogLost, |root, put| {
         let (file, _) = log_place(root, put.place.physical_offset);
-        let last = fs::read_dir(root.join("commitlog")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| *path < file).max();
+        let last = fs::read_dir(root.join("commitlog"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| *path < file)
+            .max();
         let last = last.unwrap();
         fs::remove_file(file).unwrap();
         (last, LOG_FILE)
@@ -270,7 +278,8 @@ fn a_damaged_topic_or_queue_offset() {
         let (file, position) = log_place(root.path(), puts[100].place.physical_offset);
         flip(&file, position + at, 1);
         let report = check(root.path());
-        let (queue, unit) = queue_place(root.path(), &puts[100].topic, puts[100].queue_id, puts[100].place.queue_offset);
+        let (queue, unit) =
+            queue_place(root.path(), &puts[100].topic, puts[100].queue_id, puts[100].place.queue_offset);
         assert_found(&report, Kind::QueueExtra, &(queue, unit));
     }
     let root = tempfile::tempdir().unwrap();
@@ -374,7 +383,10 @@ fn a_cut_at_no_record_is_refused() {
 #[test]
 fn broken_metadata_is_made_anew() {
     for (name, content) in [
-        ("topics.json", &b"{\"topicConfigTable\":{\"TopicA\":{\"topicName\":\"TopicA\",\"perm\":4,\"readQueueNums\":7},"[..]),
+        (
+            "topics.json",
+            &b"{\"topicConfigTable\":{\"TopicA\":{\"topicName\":\"TopicA\",\"perm\":4,\"readQueueNums\":7},"[..],
+        ),
         ("topics.json", b""),
         ("subscriptionGroup.json", b"{{{"),
         ("consumerOffset.json", b"{\"offsetTable\":{\"TopicA@GroupB\":{0:3,1:2},\"x@y\":{0:"),
@@ -397,7 +409,8 @@ fn broken_metadata_is_made_anew() {
         let text = fs::read_to_string(&path).unwrap();
         match name {
             "topics.json" => {
-                let topics: protocol::body::topic::TopicConfigSerializeWrapper = codec::json::from_slice(text.as_bytes()).unwrap();
+                let topics: protocol::body::topic::TopicConfigSerializeWrapper =
+                    codec::json::from_slice(text.as_bytes()).unwrap();
                 let readable = !content.is_empty();
                 let topic = &topics.topic_config_table["TopicA"];
                 assert_eq!((topic.perm, topic.read_queue_nums), if readable { (4, 7) } else { (6, 3) });
@@ -417,12 +430,47 @@ fn metadata_that_does_not_fit_the_queues() {
     made(root.path(), 100);
     let offsets = root.path().join("config/consumerOffset.json");
     fs::write(&offsets, r#"{"offsetTable":{"TopicA@GroupB":{0:3,1:999}}}"#).unwrap();
-    fs::write(root.path().join("config/topics.json"), r#"{"topicConfigTable":{"TopicA":{"topicName":"TopicA"}}}"#).unwrap();
+    fs::write(root.path().join("config/topics.json"), r#"{"topicConfigTable":{"TopicA":{"topicName":"TopicA"}}}"#)
+        .unwrap();
     let report = check(root.path());
     assert_eq!(report.counts[&Kind::MetadataDisagrees], 2, "{}", report.text());
     metadata(&dir(root.path()), true).unwrap();
     assert_sound(root.path());
     assert!(fs::read_to_string(offsets).unwrap().contains("{0:3,1:20}"));
+}
+
+#[test]
+fn stores_of_java_are_rebuilt_and_cut() {
+    for golden in common::golden() {
+        let root = tempfile::tempdir().unwrap();
+        common::restore(&golden, root.path());
+        let units = assert_sound(root.path()).units;
+        let queues_before = contents(&root.path().join("consumequeue"));
+        rebuild(&dir(root.path()), What::Queues, &Settings::default(), true).unwrap();
+        assert_eq!(contents(&root.path().join("consumequeue")), queues_before, "{}", golden.display());
+        rebuild(&dir(root.path()), What::Index, &Settings::default(), true).unwrap();
+        assert_eq!(contents(&root.path().join("consumequeue")), queues_before, "{}", golden.display());
+        assert_eq!(assert_sound(root.path()).units, units);
+        fs::write(root.path().join("config/topics.json"), b"{").unwrap();
+        fs::write(root.path().join("config/subscriptionGroup.json"), b"").unwrap();
+        metadata(&dir(root.path()), true).unwrap();
+        assert_sound(root.path());
+
+        let messages = fs::read(golden.join("messages.json")).unwrap();
+        let messages: Vec<serde_json::Value> = serde_json::from_slice(&messages).unwrap();
+        let at = messages.iter().map(|message| message["physicalOffset"].as_u64().unwrap()).max().unwrap();
+        cut(&dir(root.path()), at, true).unwrap();
+        metadata(&dir(root.path()), true).unwrap();
+        assert_eq!(assert_sound(root.path()).log_end, at);
+        let store = open(store::StoreConfig {
+            mapped_file_size_commit_log: common::GOLDEN_LOG_FILE,
+            mapped_file_size_consume_queue: common::GOLDEN_QUEUE_FILE,
+            ..config(root.path())
+        });
+        assert_eq!(store.status().max_offset, at);
+        store.shutdown();
+        assert_sound(root.path());
+    }
 }
 
 #[test]

@@ -11,14 +11,15 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use codec::message::MessageRecord;
-use common::{Put, check, config, contents, log_place, made};
+use common::{Put, check, config, contents, fill, log_place};
 use mqstore::dump::{Form, Selection, dump};
 use mqstore::inspect::inspect;
-use mqstore::verify::Report;
-use store::{AllMessages, GetQuery, MessageStore, NoListener};
+use mqstore::verify::{Kind, Report};
+use store::{AllMessages, FakeClock, GetQuery, MessageStore, NoListener, RealFileSystem};
 
 /// SplitMix64.
 struct Random(u64);
@@ -48,7 +49,14 @@ fn bases() -> Vec<Base> {
     [12, 60, 230]
         .map(|count| {
             let root = tempfile::tempdir().unwrap();
-            let puts = made(root.path(), count);
+            // Bases are the same at each run, and so is what a seed does to them.
+            let clock = Arc::new(FakeClock::new(1_700_000_000_000));
+            let store =
+                MessageStore::open_with(config(root.path()), Arc::new(NoListener), Arc::new(RealFileSystem), clock);
+            let store = store.unwrap();
+            let puts = fill(&store, count);
+            store.shutdown();
+            common::metadata(root.path());
             if count < 60 {
                 fs::remove_file(root.path().join("config/consumerOffset.json")).unwrap();
             }
@@ -59,7 +67,8 @@ fn bases() -> Vec<Base> {
 
 /// Damages one file; returns what was done.
 fn mutate(files: &mut Files, random: &mut Random) -> String {
-    let groups = ["commitlog", "commitlog", "commitlog", "consumequeue", "consumequeue", "index", "checkpoint", "config"];
+    let groups =
+        ["commitlog", "commitlog", "commitlog", "consumequeue", "consumequeue", "index", "checkpoint", "config"];
     let group = groups[random.below(groups.len())];
     let paths: Vec<PathBuf> = files.keys().filter(|path| path.starts_with(group)).cloned().collect();
     if paths.is_empty() {
@@ -97,7 +106,8 @@ fn mutate(files: &mut Files, random: &mut Random) -> String {
             bytes.truncate(at);
             format!("cut off at {at}")
         }
-        10 => {
+        // A lone index file may be of any length: only the broker's settings say which is right.
+        10 if group != "index" => {
             bytes.extend((0..len).map(|_| 7));
             format!("{len} bytes more")
         }
@@ -133,6 +143,11 @@ fn state(base: &Base, files: &Files, put: &Put) -> State {
     let (path, position) = log_place(Path::new(""), put.place.physical_offset);
     let (at, len) = (usize::try_from(position).unwrap(), put.place.len as usize);
     let before = &base.files[&path][at..at + len];
+    // A log whose first files are missing is one whose first files have expired.
+    let first = files.keys().find(|path| path.starts_with("commitlog"));
+    if first.is_some_and(|first| path < *first) {
+        return State::Unprotected;
+    }
     let Some(now) = files.get(&path).and_then(|bytes| bytes.get(at..at + len)) else { return State::Damaged };
     let changed = |range: std::ops::Range<usize>| before[range.clone()] != now[range];
     let body_end = 88 + put.body.len();
@@ -148,11 +163,11 @@ fn state(base: &Base, files: &Files, put: &Put) -> State {
     }
 }
 
-fn case(bases: &[Base], seed: u64, root: &Path) -> (Vec<String>, Report) {
+fn case(bases: &[Base], seed: u64, root: &Path) -> Report {
     let mut random = Random(seed);
     let base = &bases[random.below(bases.len())];
     let mut files = base.files.clone();
-    let done: Vec<String> = (0..=random.below(3)).map(|_| mutate(&mut files, &mut random)).collect();
+    (0..=random.below(3)).for_each(|_| drop(mutate(&mut files, &mut random)));
     if random.below(4) == 0 {
         files.insert("abort".into(), b"1".to_vec());
     }
@@ -170,8 +185,11 @@ fn case(bases: &[Base], seed: u64, root: &Path) -> (Vec<String>, Report) {
     if count(&[State::Damaged, State::Placed]) > 0 {
         assert!(!report.sound, "damaged records, and nothing found");
     }
-    serve(base, &report, &states, root);
-    (done, report)
+    // Opening takes longer than all the rest.
+    if seed.is_multiple_of(3) {
+        serve(base, &report, &states, root);
+    }
+    report
 }
 
 /// Opens what is left and reads everything.
@@ -180,7 +198,10 @@ fn serve(base: &Base, report: &Report, states: &[State], root: &Path) {
     let store = match opened {
         Ok(store) => store,
         Err(error) => {
-            assert!(!report.sound, "sound, it says, but it does not open: {error}");
+            // How long a lone file should be only the broker's settings say.
+            let lone = fs::read_dir(root.join("commitlog")).into_iter().flatten().count() == 1;
+            let of_settings = lone && error.to_string().contains("mappedFileSizeCommitLog");
+            assert!(!report.sound || of_settings, "sound, it says, but it does not open: {error}");
             return;
         }
     };
@@ -198,9 +219,16 @@ fn serve(base: &Base, report: &Report, states: &[State], root: &Path) {
                 let result = store.get(&GetQuery::new(&topic, queue_id, at, 32), &AllMessages);
                 for slice in &result.messages {
                     let offset = slice.physical_offset();
-                    let record = MessageRecord::parse(slice).unwrap_or_else(|error| panic!("served at {offset}: {error}"));
-                    let Some((put, state)) = by_offset.get(&offset) else { panic!("served from {offset}, where nothing was put") };
-                    let honest = record.check_body_crc().is_err() && report.bad_records > 0;
+                    let told = report.bad_records + report.lost_bytes > 0 || report.has(Kind::LogTail);
+                    // As Java, the store does not read a record through before it hands it out: clients refuse this one.
+                    let Ok(record) = MessageRecord::parse(slice) else {
+                        assert!(told, "served from {offset} what is no record");
+                        continue;
+                    };
+                    let Some((put, state)) = by_offset.get(&offset) else {
+                        panic!("served from {offset}, where nothing was put")
+                    };
+                    let honest = record.check_body_crc().is_err() && told;
                     assert!(record.body == put.body || honest, "served from {offset} with another body");
                     served += u64::from(*state == State::Whole);
                 }
@@ -221,24 +249,41 @@ fn random_damage() {
     let (cases, first) = (number("MQSTORE_CASES", 2000), number("MQSTORE_SEED", 1));
     let bases = bases();
     let parent = ["/dev/shm", "/tmp"].into_iter().find(|dir| Path::new(dir).is_dir()).unwrap();
-    let (mut sound, mut findings) = (0u64, BTreeMap::new());
     let begun = Instant::now();
-    for seed in first..first + cases {
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let told: Vec<(u64, BTreeMap<Kind, u64>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| try_all(&bases, &next, first + cases, parent))).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let mut findings = BTreeMap::new();
+    for (kind, count) in told.iter().flat_map(|(_, findings)| findings) {
+        *findings.entry(*kind).or_insert(0) += count;
+    }
+    let sound: u64 = told.iter().map(|(sound, _)| sound).sum();
+    println!("{cases} stores damaged in {:?}: {sound} without consequence, findings {findings:?}", begun.elapsed());
+    assert!(cases < 1000 || findings.len() > 15, "the damage is too tame: {findings:?}");
+}
+
+/// Tries one seed after the other; returns how many stores were sound all the same, and the findings of the others.
+fn try_all(bases: &[Base], next: &AtomicU64, end: u64, parent: &str) -> (u64, BTreeMap<Kind, u64>) {
+    let (mut sound, mut findings) = (0, BTreeMap::new());
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return (sound, findings);
+        }
         let root = tempfile::tempdir_in(parent).unwrap();
         let started = Instant::now();
-        match catch_unwind(AssertUnwindSafe(|| case(&bases, seed, root.path()))) {
-            Ok((_, report)) => {
-                sound += u64::from(report.sound);
-                report.counts.keys().for_each(|kind| *findings.entry(*kind).or_insert(0u64) += 1);
-            }
-            Err(_) => {
-                let mut random = Random(seed);
-                let mut files = bases[random.below(bases.len())].files.clone();
-                let done: Vec<String> = (0..=random.below(3)).map(|_| mutate(&mut files, &mut random)).collect();
-                panic!("MQSTORE_SEED={seed} MQSTORE_CASES=1: {}", done.join("; "));
-            }
-        }
+        let Ok(report) = catch_unwind(AssertUnwindSafe(|| case(bases, seed, root.path()))) else {
+            let mut random = Random(seed);
+            let mut files = bases[random.below(bases.len())].files.clone();
+            let done: Vec<String> = (0..=random.below(3)).map(|_| mutate(&mut files, &mut random)).collect();
+            panic!("MQSTORE_SEED={seed} MQSTORE_CASES=1: {}", done.join("; "));
+        };
         assert!(started.elapsed() < Duration::from_secs(30), "MQSTORE_SEED={seed} takes too long");
+        sound += u64::from(report.sound);
+        report.counts.keys().for_each(|kind| *findings.entry(*kind).or_insert(0) += 1);
     }
-    println!("{cases} stores damaged in {:?}: {sound} without consequence, findings {findings:?}", begun.elapsed());
 }

@@ -32,8 +32,10 @@ fn dump_shows_what_java_clients_consumed() {
         let root = tempfile::tempdir().unwrap();
         restore(&golden, root.path());
         let mut out = Vec::new();
-        dump(&dir(root.path()), &Selection { limit: u64::MAX, ..Selection::default() }, Form::JsonLines, &mut out).unwrap();
-        let dumped: Vec<Value> = String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        dump(&dir(root.path()), &Selection { limit: u64::MAX, ..Selection::default() }, Form::JsonLines, &mut out)
+            .unwrap();
+        let dumped: Vec<Value> =
+            String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let messages: Vec<Value> =
             serde_json::from_slice(&std::fs::read(golden.join("messages.json")).unwrap()).unwrap();
         for message in &messages {
@@ -117,7 +119,10 @@ fn messages_are_found_in_every_way() {
     assert_eq!(dump(Selection { topic: topic.clone(), ..all.clone() }).len(), 120);
     let by_queue = Selection { topic: topic.clone(), queue_id: Some(1), from: Some(10), to: Some(25), ..all.clone() };
     let found = dump(by_queue);
-    assert_eq!(found.iter().map(|found| found["queueOffset"].as_i64().unwrap()).collect::<Vec<_>>(), (10..25).collect::<Vec<_>>());
+    assert_eq!(
+        found.iter().map(|found| found["queueOffset"].as_i64().unwrap()).collect::<Vec<_>>(),
+        (10..25).collect::<Vec<_>>()
+    );
     let put = &puts[100];
     let key = Some(put.key.clone());
     for topic in [None, topic.clone()] {

@@ -181,7 +181,9 @@ fn groups(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
         if group.is_empty() || is_system_group(group) || whole.subscription_group_table.contains_key(group) {
             continue;
         }
-        lines.push(format!("{GROUPS}: group {group}, from its retry topic or offsets; settings are the broker's defaults"));
+        lines.push(format!(
+            "{GROUPS}: group {group}, from its retry topic or offsets; settings are the broker's defaults"
+        ));
         let config = SubscriptionGroupConfig { group_name: group.to_owned(), ..SubscriptionGroupConfig::default() };
         whole.subscription_group_table.insert(group.to_owned(), config);
     }

@@ -62,7 +62,9 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
     let queues = QueueFiles::list(&store.queues())?;
     let index = index::list(&store.index())?;
     if queues.is_rocksdb {
-        return Err(ToolError::Refused("the consume queues lie in RocksDB; this tool cannot make them anew".to_owned()));
+        return Err(ToolError::Refused(
+            "the consume queues lie in RocksDB; this tool cannot make them anew".to_owned(),
+        ));
     }
     let mut lines = check_log(store, &log)?;
     let (name, dir) = match what {
@@ -75,7 +77,10 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
     };
     let unit = if what == What::Queues { "queues" } else { "files" };
     if !apply {
-        lines.push(format!("would move {} ({there} {unit}) to a directory mqstore-backup-<time> and make the {name} anew", dir.display()));
+        lines.push(format!(
+            "would move {} ({there} {unit}) to a directory mqstore-backup-<time> and make the {name} anew",
+            dir.display()
+        ));
         lines.push("nothing was changed; add --apply to do it".to_owned());
         return Ok(lines);
     }
@@ -106,7 +111,9 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
             let kept = keep_expired(store, &backup, &queues, log.min())?;
             lines.push(format!("made {} queues anew", made - forgotten));
             if kept > 0 {
-                lines.push(format!("kept {kept} queues all of whose messages have expired, so that their offsets go on"));
+                lines.push(format!(
+                    "kept {kept} queues all of whose messages have expired, so that their offsets go on"
+                ));
             }
         }
         What::Index => {

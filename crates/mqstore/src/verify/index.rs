@@ -88,8 +88,12 @@ impl<'a> IndexCheck<'a> {
 
     /// Headers and lengths.
     pub(crate) fn check_files(&self, report: &mut Report) {
+        let usual = self.files.iter().map(|file| file.len).max().unwrap_or(0);
         for file in self.files {
             let what = match (&file.header, file.layout) {
+                (Some(_), _) if file.len < usual => {
+                    format!("the file has {} bytes, others have {usual}", file.len)
+                }
                 (None, _) if file.len == 0 && self.unfinished => continue,
                 (None, _) => format!("the file has {} bytes, less than a header", file.len),
                 (Some(_), None) => format!(
@@ -108,11 +112,13 @@ impl<'a> IndexCheck<'a> {
         }
     }
 
-    /// Compares the entries of one record; entries before it are of none.
+    /// Compares the entries of one record; entries before it are of none. What the keys of a damaged record are nobody
+    /// knows, and that it is damaged is told already.
     pub(crate) fn record(
         &mut self,
         record: &MessageRecord<'_>,
         offset: u64,
+        is_sound: bool,
         report: &mut Report,
         lost: &LostRanges,
     ) -> Result<(), ToolError> {
@@ -129,6 +135,9 @@ impl<'a> IndexCheck<'a> {
             self.last_offset = self.last_offset.max(placed.entry.phy_offset);
             if placed.entry.phy_offset < place {
                 self.stray(&placed, report, lost)?;
+                continue;
+            }
+            if !is_sound {
                 continue;
             }
             let hash = placed.entry.key_hash;
@@ -148,7 +157,7 @@ impl<'a> IndexCheck<'a> {
             self.check_time(&placed, record.store_timestamp, report);
             self.checked += 1;
         }
-        if !required.is_empty() && self.is_covered(place) {
+        if is_sound && !required.is_empty() && self.is_covered(place) {
             match &mut self.missing {
                 Some(missing) => (missing.to, missing.records) = (offset, missing.records + 1),
                 None => self.missing = Some(Missing { from: offset, to: offset, records: 1 }),
@@ -170,7 +179,8 @@ impl<'a> IndexCheck<'a> {
         let expected = time_diff_s(placed.begin_timestamp, store_timestamp);
         // The first entry of a file may count from the end of the file before.
         if placed.number > 1 && placed.entry.time_diff_s != expected {
-            let what = format!("it says {} s after the first message, {expected} s are right", placed.entry.time_diff_s);
+            let what =
+                format!("it says {} s after the first message, {expected} s are right", placed.entry.time_diff_s);
             self.tell_entry(placed, what, report);
         }
     }
@@ -217,7 +227,11 @@ impl<'a> IndexCheck<'a> {
                 }
             }
             let Some(front) = self.ahead.front().copied() else { return Ok(None) };
-            let end = self.files.get(front.file).and_then(|file| file.header).map_or(i64::MAX, |header| header.end_phy_offset);
+            let end = self
+                .files
+                .get(front.file)
+                .and_then(|file| file.header)
+                .map_or(i64::MAX, |header| header.end_phy_offset);
             let after = self.ahead.get(1).map_or(i64::MAX, |next| next.entry.phy_offset);
             let offset = front.entry.phy_offset;
             if offset >= self.last_offset && offset <= after && offset <= end {
@@ -248,8 +262,7 @@ impl<'a> IndexCheck<'a> {
                 let previous = slot.and_then(|slot| open.slots.get_mut(slot));
                 let expected = previous.map_or(0, |previous| std::mem::replace(previous, placed.number));
                 if entry.previous != expected {
-                    let what =
-                        format!("the chain goes on with entry {}, where {expected} is right", entry.previous);
+                    let what = format!("the chain goes on with entry {}, where {expected} is right", entry.previous);
                     self.tell_entry(&placed, what, report);
                 }
                 return Ok(Some(placed));
@@ -279,7 +292,8 @@ impl<'a> IndexCheck<'a> {
         }
         if let Some((position, stored, expected)) = first {
             let stored = stored.map_or_else(|| "no entry".to_owned(), |stored| format!("entry {stored}"));
-            let what = format!("{wrong} slots lead to the wrong entry; the first one to {stored}, where {expected} is right");
+            let what =
+                format!("{wrong} slots lead to the wrong entry; the first one to {stored}, where {expected} is right");
             report.find(Kind::IndexChain, (file.path.clone(), Some(position)), what, self.remedies.rebuild("index"));
         }
         Ok(())

@@ -15,7 +15,12 @@ use crate::remedy::Remedies;
 /// What topics.json says of the queues of each topic; `None` when it says nothing.
 pub(crate) fn topic_queues(metadata: &Metadata) -> Option<TopicQueues> {
     let topics = &metadata.topics.good()?.topic_config_table;
-    Some(topics.values().map(|topic| (topic.topic_name.clone(), topic.read_queue_nums.max(topic.write_queue_nums))).collect())
+    Some(
+        topics
+            .values()
+            .map(|topic| (topic.topic_name.clone(), topic.read_queue_nums.max(topic.write_queue_nums)))
+            .collect(),
+    )
 }
 
 /// Every file parses.
@@ -109,7 +114,8 @@ pub(crate) fn check_agreement(
             for (queue_id, offset) in queues {
                 let end = of_topic.get(queue_id).copied().unwrap_or(0);
                 if *offset > end {
-                    let what = format!("{key} queue {queue_id}: offset {offset} lies beyond the end of the queue, {end}");
+                    let what =
+                        format!("{key} queue {queue_id}: offset {offset} lies beyond the end of the queue, {end}");
                     report.find(Kind::MetadataDisagrees, place(OFFSETS), what, remedy.clone());
                 }
             }

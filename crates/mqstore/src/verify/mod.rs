@@ -31,8 +31,8 @@ pub(crate) const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 
 /// # Errors
 /// When it cannot be looked at.
 pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
-    let mut report = Report::default();
-    report.live = holder(&store.root).on("look at the lock of", &store.root)? != LockHolder::Free;
+    let live = holder(&store.root).on("look at the lock of", &store.root)? != LockHolder::Free;
+    let mut report = Report { live, ..Report::default() };
     let unclean = store.root.join("abort").exists();
     if report.live {
         report.note("a broker has this store open: figures move, and what is not dispatched yet is no finding");
@@ -53,14 +53,14 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
         report.note("the consume queues lie in RocksDB, which this tool does not read: they were not checked");
     }
     if index.is_empty() {
-        report.note("there is no index: queries by key find nothing. To make one: ".to_owned() + &remedies.rebuild("index"));
+        report.note(
+            "there is no index: queries by key find nothing. To make one: ".to_owned() + &remedies.rebuild("index"),
+        );
     }
     let tags = TagsCodes::new(DELAY_LEVELS).map_err(ToolError::Refused)?;
     let mut queue_check = queues::QueueCheck::new(store, &queues, log.min(), tags);
-    let live = report.live;
     queue_check.check_files(&mut report, live);
-    let mut index_check =
-        index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
+    let mut index_check = index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
     index_check.check_files(&mut report);
 
     let mut lost = LostRanges::default();
@@ -85,7 +85,7 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
                 report.records += 1;
             }
             queue_check.record(&located.record, located.offset, &mut report, &lost)?;
-            index_check.record(&located.record, located.offset, &mut report, &lost)
+            index_check.record(&located.record, located.offset, located.problem.is_none(), &mut report, &lost)
         }
         Event::Filler { offset, problem } => {
             let (file, position) = log.place(offset);
@@ -120,6 +120,7 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
         live,
         unclean,
         topics: topics.as_ref(),
+        dispatched: own.map(|own| own.dispatched.max(own.durable)),
         emptied: own.map_or(0, |own| own.emptied),
     };
     let is_rocksdb = queues.is_rocksdb;
@@ -132,7 +133,6 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
     report.sound = report.found() == 0;
     Ok(report)
 }
-
 
 /// Lengths of the log's files, and none twice.
 fn check_log_files(log: &LogFiles, remedies: &Remedies, report: &mut Report) {
@@ -155,13 +155,7 @@ fn check_log_files(log: &LogFiles, remedies: &Remedies, report: &mut Report) {
 }
 
 /// The checkpoint speaks of nothing that the log does not have.
-fn check_checkpoint(
-    store: &StoreDir,
-    own: Option<&OwnCheckpoint>,
-    end: u64,
-    remedies: &Remedies,
-    report: &mut Report,
-) {
+fn check_checkpoint(store: &StoreDir, own: Option<&OwnCheckpoint>, end: u64, remedies: &Remedies, report: &mut Report) {
     let Some(own) = own.filter(|_| !report.live) else { return };
     let known = own.clean_end.unwrap_or(own.durable).max(own.durable);
     if known > end {

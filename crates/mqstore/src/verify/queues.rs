@@ -93,6 +93,8 @@ pub(crate) struct Context<'a> {
     pub(crate) unclean: bool,
     /// `None`: topics.json cannot be read.
     pub(crate) topics: Option<&'a TopicQueues>,
+    /// The next start reads the log from here at the latest, when our checkpoint says so.
+    pub(crate) dispatched: Option<u64>,
     /// Queues of messages before it were deleted by hand.
     pub(crate) emptied: u64,
 }
@@ -386,13 +388,7 @@ impl<'a> QueueCheck<'a> {
     }
 
     /// Whether records without queue are of a topic that was deleted: it is unknown, or has begun again further on.
-    fn is_leftover(
-        &self,
-        state: &State,
-        run: &Run,
-        context: &Context<'_>,
-        begins: &HashMap<Box<str>, u64>,
-    ) -> bool {
+    fn is_leftover(&self, state: &State, run: &Run, context: &Context<'_>, begins: &HashMap<Box<str>, u64>) -> bool {
         if self.files.queues.is_empty() && run.physical_to < context.emptied {
             return true;
         }
@@ -403,7 +399,9 @@ impl<'a> QueueCheck<'a> {
             return true;
         }
         let unknown = context.topics.is_some_and(|topics| {
-            topics.get(&*state.topic).map_or(!protocol::names::is_system_topic(&state.topic), |queues| state.queue_id >= *queues)
+            topics
+                .get(&*state.topic)
+                .map_or(!protocol::names::is_system_topic(&state.topic), |queues| state.queue_id >= *queues)
         });
         unknown && !self.files.queues.is_empty()
     }
@@ -413,11 +411,12 @@ impl<'a> QueueCheck<'a> {
         if !context.live && !context.unclean {
             return Ok(false);
         }
+        if !context.live {
+            let from = context.dispatched.unwrap_or(self.last_matched + 1);
+            return Ok(run.physical_from >= from);
+        }
         if run.physical_from > self.last_matched {
             return Ok(true);
-        }
-        if !context.live {
-            return Ok(false);
         }
         // Dispatched meanwhile.
         let Some(queue) = state.dir.and_then(|dir| self.files.queues.get(dir)) else { return Ok(false) };
@@ -440,12 +439,16 @@ impl<'a> QueueCheck<'a> {
         let rebuild = self.remedies.rebuild("queues");
         let (what, remedy) = match run.kind {
             Kind::QueueMissing => (
-                format!("{which}: missing; the records lie in the log from {} to {}", run.physical_from, run.physical_to),
+                format!(
+                    "{which}: missing; the records lie in the log from {} to {}",
+                    run.physical_from, run.physical_to
+                ),
                 rebuild,
             ),
             Kind::QueueLost => (
-                format!("{which}: {}, which the log has lost", run.what),
-                "these messages are lost with the part of the log that is told above; consumers go past them".to_owned(),
+                format!("{which}: of messages that the log has lost; the first one: {}", run.what),
+                "these messages are lost with the part of the log that is told above; consumers go past them"
+                    .to_owned(),
             ),
             _ if count > 1 => (format!("{which}: the first one: {}", run.what), rebuild),
             _ => (format!("{which}: {}", run.what), rebuild),
@@ -493,7 +496,10 @@ impl<'a> QueueCheck<'a> {
         self.blanks += u64::try_from(expired).unwrap_or(0);
         for (from, to, unit) in troubles {
             match unit {
-                Some(unit) if u64::try_from(unit.physical_offset).is_ok_and(|at| unit.is_written() && at >= context.log_end) => {
+                Some(unit)
+                    if u64::try_from(unit.physical_offset)
+                        .is_ok_and(|at| unit.is_written() && at >= context.log_end) =>
+                {
                     let what = format!("{}, but the log ends at {}", says(&unit), context.log_end);
                     self.add_run(index, Kind::QueueExtra, from..to, context.log_end, what);
                 }
@@ -540,7 +546,7 @@ impl Expected {
             delay >= 0 && delay % 1000 == 0
         });
         // An address in consumequeue_ext. Source: ConsumeQueueExt.isExtAddr.
-        let is_ext = self.ext_allowed && unit.tags_code <= i64::from(i32::MIN) - 1;
+        let is_ext = self.ext_allowed && unit.tags_code < i64::from(i32::MIN);
         if unit.tags_code == self.tags_code || is_delay || is_ext {
             return None;
         }

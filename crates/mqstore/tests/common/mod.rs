@@ -113,8 +113,11 @@ pub fn metadata(root: &Path) {
         topic("%RETRY%GroupB", 2)
     );
     fs::write(config.join("topics.json"), topics).unwrap();
-    fs::write(config.join("consumerOffset.json"), r#"{"offsetTable":{"TopicA@GroupB":{0:3,1:2},"%RETRY%GroupB@GroupB":{0:1}}}"#)
-        .unwrap();
+    fs::write(
+        config.join("consumerOffset.json"),
+        r#"{"offsetTable":{"TopicA@GroupB":{0:3,1:2},"%RETRY%GroupB@GroupB":{0:1}}}"#,
+    )
+    .unwrap();
     fs::write(
         config.join("subscriptionGroup.json"),
         r#"{"dataVersion":{"counter":1},"forbiddenTable":{},"subscriptionGroupTable":{"GroupB":{"groupName":"GroupB","retryMaxTimes":5}}}"#,
