@@ -440,6 +440,26 @@ fn metadata_that_does_not_fit_the_queues() {
 }
 
 #[test]
+fn what_a_killed_broker_had_not_dispatched_is_in_the_queues_after_a_rebuild() {
+    for what in [What::Queues, What::Index] {
+        let root = tempfile::tempdir().unwrap();
+        let puts = made(root.path(), 100);
+        // As a Java broker leaves it: a checkpoint that knows little, queues that end early.
+        fs::remove_file(root.path().join("checkpoint")).unwrap();
+        fs::write(root.path().join("abort"), b"").unwrap();
+        for put in &puts[90..] {
+            let (file, position) = queue_place(root.path(), &put.topic, put.queue_id, put.place.queue_offset);
+            write(&file, position, &[0; 20]);
+        }
+        let report = assert_sound(root.path());
+        assert_eq!(report.units, 90, "{}", report.text());
+        rebuild(&dir(root.path()), what, &Settings::default(), true).unwrap();
+        assert_eq!(assert_sound(root.path()).units, 100);
+        assert_serves(config(root.path()), &puts);
+    }
+}
+
+#[test]
 fn stores_of_java_are_rebuilt_and_cut() {
     for golden in common::golden() {
         let root = tempfile::tempdir().unwrap();

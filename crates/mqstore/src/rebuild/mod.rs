@@ -85,6 +85,11 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
         return Ok(lines);
     }
 
+    let config = config(store, &log, &queues, &index, what, settings);
+    if what == What::Index && store.root.join("abort").exists() {
+        // The queues are put back as they are: what was not dispatched before the kill must be in them first.
+        MessageStore::open(config.clone(), Arc::new(NoListener))?.shutdown();
+    }
     let lock = StoreLock::take(&store.root)?;
     let backup = Backup::begin(&store.root)?;
     backup.copy(&store.root.join("checkpoint"))?;
@@ -94,7 +99,6 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
     }
     // The store takes it itself.
     drop(lock);
-    let config = config(store, &log, &queues, &index, what, settings);
     let opened = MessageStore::open(config, Arc::new(NoListener));
     let opened = match opened {
         Ok(opened) => opened,

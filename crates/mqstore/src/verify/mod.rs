@@ -58,7 +58,7 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
         );
     }
     let tags = TagsCodes::new(DELAY_LEVELS).map_err(ToolError::Refused)?;
-    let mut queue_check = queues::QueueCheck::new(store, &queues, log.min(), tags);
+    let mut queue_check = queues::QueueCheck::new(store, &queues, &log, tags);
     queue_check.check_files(&mut report, live);
     let mut index_check = index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
     index_check.check_files(&mut report);

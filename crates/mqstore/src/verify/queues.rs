@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use codec::message::{MessageRecord, sys_flag};
@@ -17,7 +16,7 @@ use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue};
 use super::lost::LostRanges;
 use super::report::{Kind, Report};
 use crate::error::{IoContext as _, ToolError};
-use crate::files::{QueueDir, QueueFiles, StoreDir, next_data, read_at};
+use crate::files::{LogFiles, QueueDir, QueueFiles, StoreDir, next_data, read_at};
 use crate::remedy::Remedies;
 
 /// Units read at a time while the log is read.
@@ -75,6 +74,7 @@ pub(crate) struct QueueCheck<'a> {
     states: Vec<State>,
     by_name: HashMap<Box<str>, HashMap<i32, usize>>,
     windows: VecDeque<usize>,
+    log: &'a LogFiles,
     log_min: u64,
     matched: u64,
     blanks: u64,
@@ -100,7 +100,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> QueueCheck<'a> {
-    pub(crate) fn new(store: &'a StoreDir, files: &'a QueueFiles, log_min: u64, tags: TagsCodes) -> QueueCheck<'a> {
+    pub(crate) fn new(
+        store: &'a StoreDir,
+        files: &'a QueueFiles,
+        log: &'a LogFiles,
+        tags: TagsCodes,
+    ) -> QueueCheck<'a> {
         let mut check = QueueCheck {
             store,
             files,
@@ -109,7 +114,8 @@ impl<'a> QueueCheck<'a> {
             states: Vec::with_capacity(files.queues.len()),
             by_name: HashMap::new(),
             windows: VecDeque::new(),
-            log_min,
+            log,
+            log_min: log.min(),
             matched: 0,
             blanks: 0,
             last_matched: 0,
@@ -197,7 +203,8 @@ impl<'a> QueueCheck<'a> {
                 "a record of {topic} with queue {} and queue offset {}, which no queue can have",
                 record.queue_id, record.queue_offset
             );
-            report.find(Kind::LogQueueOffset, (PathBuf::new(), Some(offset)), what, self.remedies.damaged_log(offset));
+            let (file, position) = self.log.place(offset);
+            report.find(Kind::LogQueueOffset, (file, Some(position)), what, self.remedies.damaged_record(offset));
             return Ok(());
         }
         self.look_up(&topic, record.queue_id, record.queue_offset, &expected, lost)
