@@ -24,9 +24,10 @@ use parking_lot::Mutex;
 use crate::core::Core;
 use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
+use crate::offline::OwnCheckpoint;
 
 const MAGIC: i64 = i64::from_be_bytes(*b"FERROCKT");
-const MAGIC_POSITION: u64 = 2048;
+pub(crate) const MAGIC_POSITION: u64 = 2048;
 const DURABLE_POSITION: u64 = 2056;
 const DISPATCHED_POSITION: u64 = 2064;
 const BOOT_POSITION: u64 = 2072;
@@ -247,6 +248,26 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
 
 fn inventory(cells: &MappedCells, position: u64) -> Inventory {
     Inventory { count: cells.load_i64(position), hash: cells.load_i64(position + 8) }
+}
+
+/// Our part of a whole file that is not in use.
+pub(crate) fn read_own(file: &[u8]) -> Option<OwnCheckpoint> {
+    let long = |position: u64| {
+        let at = usize::try_from(position).ok()?;
+        file.get(at..)?.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes))
+    };
+    let stored_crc = file.get(usize::try_from(CRC_POSITION).ok()?..)?.first_chunk::<4>()?;
+    let java = Checkpoint::parse(file).ok()?;
+    let (durable, clean_end) = (long(DURABLE_POSITION)?, long(CLEAN_END_POSITION)?);
+    if long(MAGIC_POSITION)? != MAGIC || u32::from_be_bytes(*stored_crc) != crc(&java, durable, clean_end) {
+        return None;
+    }
+    Some(OwnCheckpoint {
+        durable: u64::try_from(durable).ok()?,
+        dispatched: u64::try_from(long(DISPATCHED_POSITION)?).ok()?,
+        clean_end: u64::try_from(clean_end).ok(),
+        emptied: u64::try_from(long(EMPTIED_POSITION)?).unwrap_or(0),
+    })
 }
 
 fn crc(java: &Checkpoint, durable: i64, clean_end: i64) -> u32 {

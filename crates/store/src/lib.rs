@@ -25,6 +25,7 @@ mod log_files;
 mod mapped_file_queue;
 mod message;
 mod mmap;
+pub mod offline;
 mod open;
 mod progress;
 mod queue_files;
