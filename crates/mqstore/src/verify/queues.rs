@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use codec::message::{MessageRecord, sys_flag};
@@ -425,20 +426,27 @@ impl<'a> QueueCheck<'a> {
         if run.physical_from > self.last_matched {
             return Ok(true);
         }
-        // Dispatched meanwhile.
-        let Some(queue) = state.dir.and_then(|dir| self.files.queues.get(dir)) else { return Ok(false) };
-        let now = read_units(self.files, queue, run.from, 1)?;
+        // Dispatched meanwhile, perhaps into a file that was not there yet.
+        let (path, position) = self.place(state, run.from);
+        let now = match File::open(&path) {
+            Ok(file) => read_at(&file, position, UNIT_LEN).on("read", &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error).on("open", &path),
+        };
         Ok(units(&now).next().and_then(|unit| u64::try_from(unit.physical_offset).ok()) == Some(run.physical_from))
+    }
+
+    /// File and position in it of a unit.
+    fn place(&self, state: &State, queue_offset: i64) -> (PathBuf, u64) {
+        let dir = self.store.queues().join(&*state.topic).join(state.queue_id.to_string());
+        let base = queue_offset - queue_offset.rem_euclid(self.files.units_per_file());
+        let bytes = |units: i64| u64::try_from(units).unwrap_or(0).saturating_mul(UNIT_LEN as u64);
+        (dir.join(format!("{:020}", bytes(base))), bytes(queue_offset - base))
     }
 
     fn tell(&self, report: &mut Report, state: &State, run: &Run) {
         let count = run.to - run.from;
-        let dir = self.store.queues().join(&*state.topic).join(state.queue_id.to_string());
-        let per_file = self.files.units_per_file();
-        let base = run.from - run.from.rem_euclid(per_file);
-        let bytes = |units: i64| u64::try_from(units).unwrap_or(0).saturating_mul(UNIT_LEN as u64);
-        let file = dir.join(format!("{:020}", bytes(base)));
-        let place = (file, Some(bytes(run.from - base)));
+        let (file, position) = self.place(state, run.from);
         let which = match count {
             1 => format!("unit {}", run.from),
             _ => format!("units {} to {}", run.from, run.to - 1),
@@ -460,7 +468,7 @@ impl<'a> QueueCheck<'a> {
             _ if count > 1 => (format!("{which}: the first one: {}", run.what), rebuild),
             _ => (format!("{which}: {}", run.what), rebuild),
         };
-        report.find(run.kind, place, what, remedy);
+        report.find(run.kind, (file, Some(position)), what, remedy);
     }
 
     /// Looks at the units before the first and behind the last that records led to. Returns the end of the queue.
