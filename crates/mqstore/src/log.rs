@@ -170,7 +170,8 @@ impl<'l> LogReader<'l> {
         self.walk_while(from, &mut |event| visit(event).map(|()| true))
     }
 
-    /// [`LogReader::walk`] as long as `visit` wants to go on. Returns where reading ended.
+    /// [`LogReader::walk`] as long as `visit` wants to go on. Returns where reading ended. Damage is read a second time
+    /// before it is told: a broker may have been writing there while the bytes around it were read.
     /// # Errors
     /// What the system said, or what `visit` returned.
     pub fn walk_while(
@@ -179,8 +180,15 @@ impl<'l> LogReader<'l> {
         visit: &mut dyn FnMut(Event<'_>) -> Result<bool, ToolError>,
     ) -> Result<u64, ToolError> {
         let mut offset = from;
+        let mut looked_twice = None;
         loop {
+            let first_look = looked_twice != Some(offset);
             let reason = match self.look(offset)? {
+                Look::Record(located) if located.problem.is_some() && first_look => {
+                    looked_twice = Some(offset);
+                    self.bytes.clear();
+                    continue;
+                }
                 Look::Record(located) => {
                     if !visit(Event::Record(&located))? {
                         return Ok(offset);
@@ -209,6 +217,11 @@ impl<'l> LogReader<'l> {
                 return Ok(offset);
             };
             if let Some(to) = self.next_sound(offset)? {
+                if first_look {
+                    looked_twice = Some(offset);
+                    self.bytes.clear();
+                    continue;
+                }
                 visit(Event::Lost { from: offset, to, reason: &reason })?;
                 offset = to;
                 continue;
