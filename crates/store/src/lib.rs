@@ -25,6 +25,7 @@ mod mapped_file_queue;
 mod message;
 mod mmap;
 mod open;
+mod put;
 mod queue_files;
 mod queue_table;
 mod read;
