@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, patch};
+use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, PROP_CRC_LEN, patch, prop_crc};
 use parking_lot::Mutex;
 
 use crate::allocate::Allocator;
@@ -70,7 +70,7 @@ pub(crate) struct EncodedRecord<'a> {
     pub(crate) head: &'a mut [u8],
     pub(crate) body: &'a [u8],
     /// Behind the body.
-    pub(crate) tail: &'a [u8],
+    pub(crate) tail: &'a mut [u8],
     pub(crate) properties_len: u32,
     pub(crate) len: u32,
     pub(crate) in_queue: bool,
@@ -247,12 +247,15 @@ impl CommitLog {
         for record in &mut *records {
             let physical_offset = writer.file().first_offset() + writer.position();
             let queue_offset = if record.in_queue { record.queue.next_offset() } else { 0 };
-            let written =
-                patch(record.head, queue_offset, i64::try_from(physical_offset).unwrap_or(i64::MAX), store_timestamp)
-                    .is_ok()
-                    && writer.append(record.head)
-                    && writer.append(record.body)
-                    && writer.append(record.tail);
+            let patched =
+                patch(record.head, queue_offset, i64::try_from(physical_offset).unwrap_or(i64::MAX), store_timestamp);
+            if self.core.config.enabled_append_prop_crc {
+                stamp_prop_crc(record);
+            }
+            let written = patched.is_ok()
+                && writer.append(record.head)
+                && writer.append(record.body)
+                && writer.append(record.tail);
             if !written {
                 writer.rewind();
                 self.core.poison("a record did not fit the place reserved for it".to_owned());
@@ -306,6 +309,17 @@ impl CommitLog {
     pub(crate) fn close(&self) {
         self.tail.lock().closed = true;
     }
+}
+
+/// Writes the CRC of the record into the place that its properties keep for it. The slow way through the append section:
+/// the CRC covers the offsets and the store time, so all of the record is read once more here.
+fn stamp_prop_crc(record: &mut EncodedRecord<'_>) {
+    let Some((before, place)) = record.tail.split_last_chunk_mut::<PROP_CRC_LEN>() else { return };
+    let mut crc = crc32fast::Hasher::new();
+    for part in [&*record.head, record.body, &*before] {
+        crc.update(part);
+    }
+    *place = prop_crc(crc.finalize());
 }
 
 enum Reserved {

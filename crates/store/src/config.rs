@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::record::Check;
+
 /// When a put message counts as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushDiskType {
@@ -37,8 +39,10 @@ pub struct StoreConfig {
     pub sync_flush_timeout_ms: u64,
     /// `maxMessageSize`, bytes of a body. A whole record may have 64 KiB more.
     pub max_message_size: usize,
-    /// `maxTopicLength`, bytes of a topic.
+    /// `maxTopicLength`, bytes of a topic; at most 127, but for retry topics.
     pub max_topic_length: usize,
+    /// `autoMessageVersionOnTopicLen`: retry topics may have up to 255 bytes; their records have the second magic code.
+    pub auto_message_version_on_topic_len: bool,
     /// `fileReservedTime`, hours a commit-log file is kept after its last change.
     pub file_reserved_time_hours: u64,
     /// `deleteWhen`: hours of the day (local time) at which expired files are deleted, `;` between them.
@@ -84,6 +88,10 @@ pub struct StoreConfig {
     pub max_msgs_num_batch: usize,
     /// `checkCRCOnRecover`.
     pub check_crc_on_recover: bool,
+    /// `enabledAppendPropCRC`: each record gets a CRC of all its bytes as its last property.
+    pub enabled_append_prop_crc: bool,
+    /// `forceVerifyPropCRC`: recovery checks that CRC also when none is appended.
+    pub force_verify_prop_crc: bool,
     /// `messageDelayLevel`: the delays behind levels 1, 2, …; a message in SCHEDULE_TOPIC_XXXX has its delivery time as
     /// tagsCode.
     pub message_delay_level: String,
@@ -106,6 +114,7 @@ impl Default for StoreConfig {
             sync_flush_timeout_ms: 5000,
             max_message_size: 4 * 1024 * 1024,
             max_topic_length: 127,
+            auto_message_version_on_topic_len: true,
             file_reserved_time_hours: 72,
             delete_when: "04".to_owned(),
             clean_resource_interval_ms: 10_000,
@@ -128,6 +137,8 @@ impl Default for StoreConfig {
             max_index_num: 20_000_000,
             max_msgs_num_batch: 64,
             check_crc_on_recover: true,
+            enabled_append_prop_crc: false,
+            force_verify_prop_crc: false,
             message_delay_level: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(),
             total_memory_bytes: None,
         }
@@ -142,6 +153,16 @@ impl StoreConfig {
             vec![self.store_path_root_dir.join("commitlog")]
         } else {
             self.store_paths_commit_log.clone()
+        }
+    }
+
+    /// What recovery checks. The CRC of a whole record counts only where the settings say that it is written: without
+    /// them it may be one that Java copied from a message into its retry.
+    pub(crate) fn check_on_recover(&self) -> Check {
+        match (self.check_crc_on_recover, self.enabled_append_prop_crc || self.force_verify_prop_crc) {
+            (false, _) => Check::Form,
+            (true, false) => Check::Body,
+            (true, true) => Check::Record,
         }
     }
 

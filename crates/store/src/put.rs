@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use codec::message::RecordParts;
+use codec::message::{MAX_TOPIC_LEN_V1, RecordParts, reserve_prop_crc};
 use codec::properties::{self, MAX_PROPERTIES_LEN, names};
 
 use crate::commit_log::{AppendError, EncodedRecord};
@@ -19,11 +19,17 @@ use crate::store::MessageStore;
 const RECORD_OVERHEAD: usize = 64 * 1024;
 /// Queue directories are named after topics.
 const MAX_FILE_NAME: usize = 255;
+/// Topics of messages that are consumed again.
+const RETRY_PREFIX: &str = "%RETRY%";
 
 impl MessageStore {
     pub(crate) fn put_all(&self, messages: &[Message<'_>], mut done: impl FnMut(PutResult)) -> Result<(), PutError> {
         let result = loop {
-            match self.try_put_all(messages, &mut done) {
+            let put = match self.needs_completion(messages) {
+                false => self.try_put_all(messages, &mut done),
+                true => self.try_put_completed(messages, &mut done),
+            };
+            match put {
                 Err(AppendError::QueueDeleted) => {}
                 Err(AppendError::Put(error)) => break Err(error),
                 Ok(()) => break Ok(()),
@@ -33,6 +39,19 @@ impl MessageStore {
             Counters::add(&self.core.counters.put_failures, messages.len());
         }
         result
+    }
+
+    /// Whether the store has properties of its own to add to these messages.
+    fn needs_completion(&self, _messages: &[Message<'_>]) -> bool {
+        self.core.config.enabled_append_prop_crc
+    }
+
+    /// The slow way: properties are put together anew.
+    fn try_put_completed(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
+        let properties: Vec<String> = messages.iter().map(|message| reserve_prop_crc(message.properties)).collect();
+        let completed = messages.iter().zip(&properties);
+        let completed: Vec<_> = completed.map(|(message, properties)| Message { properties, ..*message }).collect();
+        self.try_put_all(&completed, done)
     }
 
     fn try_put_all(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
@@ -101,7 +120,7 @@ impl MessageStore {
         &self,
         message: &Message<'a>,
         head: &'a mut [u8],
-        tail: &'a [u8],
+        tail: &'a mut [u8],
     ) -> Result<EncodedRecord<'a>, AppendError> {
         let len = head.len() + message.body.len() + tail.len();
         let get = |name| properties::get(message.properties, name);
@@ -128,7 +147,12 @@ impl MessageStore {
 
     fn check(&self, message: &Message<'_>) -> Result<(), PutError> {
         let config = &self.core.config;
-        let (topic, limit) = (message.topic, config.max_topic_length.min(MAX_FILE_NAME));
+        let topic = message.topic;
+        // Source: HookUtils.checkBeforePutMessage.
+        let limit = match topic.len() > MAX_TOPIC_LEN_V1 && topic.starts_with(RETRY_PREFIX) {
+            true if config.auto_message_version_on_topic_len => MAX_FILE_NAME,
+            _ => config.max_topic_length.min(MAX_TOPIC_LEN_V1),
+        };
         if topic.len() > limit {
             return Err(PutError::TopicTooLong { len: topic.len(), limit });
         }

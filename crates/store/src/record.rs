@@ -78,8 +78,25 @@ pub(crate) enum Step<'a> {
     End(String),
 }
 
-/// Looks at `position` of `file`. A record must say that it lies there; its CRC is checked when asked for.
-pub(crate) fn step(file: &MappedFile, position: u64, check_crc: bool) -> Step<'_> {
+/// How closely a record is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Its lengths and its place.
+    Form,
+    /// And bodyCRC, and that topic and properties are written.
+    Body,
+    /// And the CRC of the whole record, if it carries one.
+    Record,
+}
+
+impl From<bool> for Check {
+    fn from(check_crc: bool) -> Check {
+        if check_crc { Check::Body } else { Check::Form }
+    }
+}
+
+/// Looks at `position` of `file`. A record must say that it lies there; what else must hold is `check`.
+pub(crate) fn step(file: &MappedFile, position: u64, check: impl Into<Check>) -> Step<'_> {
     let bytes = usize::try_from(position).ok().and_then(|position| file.published_bytes().get(position..));
     let Some(bytes) = bytes.filter(|bytes| bytes.len() >= 8) else { return Step::End("end of file".to_owned()) };
     if bytes.get(4..8) == Some(BLANK_MAGIC_CODE.to_be_bytes().as_slice()) {
@@ -96,8 +113,10 @@ pub(crate) fn step(file: &MappedFile, position: u64, check_crc: bool) -> Step<'_
     if u64::try_from(record.physical_offset) != Ok(here) {
         return Step::End(format!("a record that says it belongs at {}", record.physical_offset));
     }
-    if check_crc {
-        if let Err(error) = record.check_body_crc() {
+    let check = check.into();
+    if check != Check::Form {
+        let whole = if check == Check::Record { record.check_prop_crc(bytes) } else { Ok(()) };
+        if let Err(error) = record.check_body_crc().and(whole) {
             return Step::End(error.to_string());
         }
         if is_torn(record.topic, record.properties) {

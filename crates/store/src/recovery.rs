@@ -67,7 +67,7 @@ pub(crate) fn find_end(
     let mut index = file_index(files, start);
     let mut stopped = None;
     while let Some(file) = files.get(index) {
-        match step(file, log.end - file.first_offset(), core.config.check_crc_on_recover) {
+        match step(file, log.end - file.first_offset(), core.config.check_on_recover()) {
             Step::Record(record) => {
                 log.last_record = Some((log.end, record.store_timestamp));
                 log.end += record.total_size as u64;
@@ -150,7 +150,7 @@ fn check_last_record(files: &[MappedFile], found: &Found, durable: u64) -> Resul
 /// The newest file all of whose predecessors are certainly flushed and dispatched, by Java's checkpoint.
 fn java_start(core: &Core, files: &[MappedFile], found: &Found, last_exit: LastExit) -> u64 {
     let java = &found.java;
-    let matches = |file: &MappedFile| match step(file, 0, core.config.check_crc_on_recover) {
+    let matches = |file: &MappedFile| match step(file, 0, core.config.check_on_recover()) {
         Step::Record(record) if record.store_timestamp != 0 => {
             last_exit == LastExit::Clean
                 || (record.store_timestamp <= java.min_timestamp()
