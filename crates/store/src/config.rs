@@ -20,8 +20,10 @@ pub enum FlushDiskType {
 pub struct StoreConfig {
     /// `storePathRootDir`: everything lies below it. Default `$HOME/store`.
     pub store_path_root_dir: PathBuf,
-    /// `storePathCommitLog`, split at commas. Empty: `commitlog` below the root.
+    /// `storePathCommitLog`, split at commas. Empty: `commitlog` below the root. Files of the log go to these in turn.
     pub store_paths_commit_log: Vec<PathBuf>,
+    /// `readOnlyCommitLogStorePaths`, split at commas: files there belong to the log, new ones go elsewhere.
+    pub read_only_commit_log_store_paths: Vec<PathBuf>,
     /// `mappedFileSizeCommitLog`, bytes of one commit-log file; fixed for the life of a directory.
     pub mapped_file_size_commit_log: u64,
     /// `mappedFileSizeConsumeQueue`, bytes of one consume-queue file, rounded up to whole units of 20 bytes.
@@ -105,6 +107,7 @@ impl Default for StoreConfig {
         StoreConfig {
             store_path_root_dir: home.join("store"),
             store_paths_commit_log: Vec::new(),
+            read_only_commit_log_store_paths: Vec::new(),
             mapped_file_size_commit_log: 1024 * 1024 * 1024,
             mapped_file_size_consume_queue: 300_000 * 20,
             flush_disk_type: FlushDiskType::AsyncFlush,
@@ -154,6 +157,17 @@ impl StoreConfig {
         } else {
             self.store_paths_commit_log.clone()
         }
+    }
+
+    /// The directories that new commit-log files go to, in the order in which they take turns.
+    /// Source: MultiPathMappedFileQueue.tryCreateMappedFile.
+    pub(crate) fn writable_commit_log_paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.commit_log_paths();
+        paths.retain(|path| !self.read_only_commit_log_store_paths.contains(path));
+        // As Java, which compares the texts.
+        paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+        paths.dedup();
+        paths
     }
 
     /// What recovery checks. The CRC of a whole record counts only where the settings say that it is written: without

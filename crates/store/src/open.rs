@@ -182,7 +182,7 @@ fn commit_log(
     });
     let current = writer.as_ref().map(|writer| Arc::clone(writer.file()));
     let next_offset = current.as_ref().map_or(end, |file| file.end_offset());
-    let paths = core.config.commit_log_paths();
+    let paths = core.config.writable_commit_log_paths();
     let first_path = paths.first().cloned().unwrap_or_default();
     let allocator = Arc::new(Allocator::new(Arc::clone(core), paths, size, current, next_offset));
     allocator.work();
@@ -206,6 +206,11 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
     let wrong = |key, value: String, reason: &str| OpenError::Config { key, value, reason: reason.to_owned() };
     if !(MIN_COMMIT_LOG_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {
         return Err(wrong("mappedFileSizeCommitLog", size.to_string(), "allowed are 1024 to 2147483647 bytes"));
+    }
+    if config.writable_commit_log_paths().is_empty() {
+        let value = config.read_only_commit_log_store_paths.iter().map(|path| path.display().to_string());
+        let reason = "leaves no directory of storePathCommitLog to write to; add one there";
+        return Err(wrong("readOnlyCommitLogStorePaths", value.collect::<Vec<_>>().join(","), reason));
     }
     let size = config.mapped_file_size_consume_queue;
     if !(20..=MAX_COMMIT_LOG_FILE).contains(&size) {
