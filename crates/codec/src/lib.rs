@@ -9,6 +9,7 @@
 pub mod checkpoint;
 pub mod command;
 pub mod consume_queue;
+pub mod consume_queue_ext;
 pub mod error;
 pub mod fields;
 pub mod frame;

@@ -172,6 +172,7 @@ impl Cleaner {
             let _gate = self.gate.lock();
             if !queue.is_deleted() {
                 queue.delete_expired_files(self.queues.files(), log_min)?;
+                self.queues.files().ext().delete_expired_files(&queue, self.queues.files())?;
             }
         }
         if let Some(index) = &self.index {
@@ -210,6 +211,7 @@ impl Cleaner {
         for queue in queues {
             queue.close();
             self.core.fs.remove_dir_all(&self.queues.files().queue_dir(queue))?;
+            self.queues.files().ext().delete(queue)?;
             if self.queues.of_topic(&queue.topic).is_empty() {
                 self.core.fs.remove_dir_all(&self.queues.files().topic_dir(&queue.topic))?;
             }

@@ -28,6 +28,10 @@ pub struct StoreConfig {
     pub mapped_file_size_commit_log: u64,
     /// `mappedFileSizeConsumeQueue`, bytes of one consume-queue file, rounded up to whole units of 20 bytes.
     pub mapped_file_size_consume_queue: u64,
+    /// `enableConsumeQueueExt`: queues get extensions.
+    pub enable_consume_queue_ext: bool,
+    /// `mappedFileSizeConsumeQueueExt`, bytes of one file of an extension; fixed for the life of a directory.
+    pub mapped_file_size_consume_queue_ext: u64,
     /// `flushDiskType`.
     pub flush_disk_type: FlushDiskType,
     /// `flushIntervalCommitLog`, ms between two flushes under ASYNC_FLUSH.
@@ -110,6 +114,8 @@ impl Default for StoreConfig {
             read_only_commit_log_store_paths: Vec::new(),
             mapped_file_size_commit_log: 1024 * 1024 * 1024,
             mapped_file_size_consume_queue: 300_000 * 20,
+            enable_consume_queue_ext: false,
+            mapped_file_size_consume_queue_ext: 48 * 1024 * 1024,
             flush_disk_type: FlushDiskType::AsyncFlush,
             flush_interval_commit_log_ms: 500,
             flush_interval_consume_queue_ms: 1000,

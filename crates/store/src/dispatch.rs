@@ -22,6 +22,7 @@ use crate::error::PutError;
 use crate::index::IndexWriter;
 use crate::message::{Arrival, MessageArrivingListener};
 use crate::mmap::MappedSlice;
+use crate::queue_files::QueueFiles;
 use crate::queue_table::QueueTable;
 use crate::record::{DelayLevels, Step, enters_queue, step};
 
@@ -177,7 +178,7 @@ impl Dispatcher {
             }
             units.clear();
             for record in group {
-                units.extend_from_slice(&unit(record).encode());
+                units.extend_from_slice(&unit(files, record)?.encode());
             }
             first.queue.write(files, begin, &units)?;
             first.queue.publish(end + 1);
@@ -296,7 +297,7 @@ impl Dispatcher {
             }
             queue.fill_blank(&files, queue_offset)?;
         }
-        queue.write(&files, queue_offset, &unit(record).encode())?;
+        queue.write(&files, queue_offset, &unit(&files, record)?.encode())?;
         queue.publish(queue_offset + 1);
         queue.set_next_offset(queue_offset + 1);
         Ok(false)
@@ -326,12 +327,13 @@ pub(crate) fn confirmed(core: &Core, log: &CommitLog) -> u64 {
     }
 }
 
-fn unit(record: &DispatchRecord) -> Unit {
-    Unit {
+/// The unit of a record; its extension is written, where queues have such.
+fn unit(files: &QueueFiles, record: &DispatchRecord) -> io::Result<Unit> {
+    Ok(Unit {
         physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
         size: i32::try_from(record.len).unwrap_or(i32::MAX),
-        tags_code: record.tags_code,
-    }
+        tags_code: files.ext().put(&record.queue, files, record.tags_code, record.store_timestamp)?,
+    })
 }
 
 /// The properties string as it lies at the end of the record.

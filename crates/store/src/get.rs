@@ -102,7 +102,8 @@ impl MessageStore {
                 if skip_before.is_some_and(|offset| physical_offset < offset) {
                     continue;
                 }
-                if !filter.by_queue_unit(unit.tags_code) {
+                // Without its extension nobody knows the tag: the consumer looks.
+                if files.ext().tags_code(queue, unit.tags_code).is_some_and(|code| !filter.by_queue_unit(code)) {
                     continue;
                 }
                 let Some(record) = self.record_of_unit(&unit, query.queue_id, queue_offset) else {
@@ -261,7 +262,7 @@ impl MessageStore {
                     queue_offset: at,
                     physical_offset: u64::try_from(unit.physical_offset).unwrap_or(0),
                     size: u32::try_from(unit.size).unwrap_or(0),
-                    tags_code: unit.tags_code,
+                    tags_code: self.tags_code(&queue, &unit, at),
                 });
                 at += 1;
             }
@@ -278,6 +279,14 @@ impl MessageStore {
 
     fn unit(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<Unit> {
         queue.units(self.queues.files(), queue_offset, 1).ok()?.first().copied()
+    }
+
+    /// The tagsCode of a unit; from its record when the extension that had it is lost.
+    fn tags_code(&self, queue: &Queue, unit: &Unit, queue_offset: i64) -> i64 {
+        self.queues.files().ext().tags_code(queue, unit.tags_code).unwrap_or_else(|| {
+            let record = self.record_of_unit(unit, queue.queue_id, queue_offset);
+            record.and_then(|record| Some(self.delays.tags_code_of(&MessageRecord::parse(&record).ok()?))).unwrap_or(0)
+        })
     }
 
     fn store_time_in(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<i64> {

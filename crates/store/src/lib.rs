@@ -13,6 +13,7 @@ mod clock;
 mod commit_log;
 mod config;
 mod consume_queue;
+mod consume_queue_ext;
 mod core;
 mod dispatch;
 mod error;

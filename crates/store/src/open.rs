@@ -11,6 +11,7 @@ use crate::allocate::Allocator;
 use crate::checkpoint::{Found, StoreCheckpoint};
 use crate::clean::Cleaner;
 use crate::commit_log::CommitLog;
+use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::core::Core;
 use crate::dispatch::{Dispatched, Dispatcher};
 use crate::error::OpenError;
@@ -29,6 +30,8 @@ use crate::sys::{LockError, RangeLock};
 
 /// Smallest commit-log file: a record of the smallest kind and the filler behind it, with room to spare.
 const MIN_COMMIT_LOG_FILE: u64 = 1024;
+/// Smallest file of a consume-queue extension: some units of the smallest kind.
+const MIN_EXT_FILE: u64 = 1024;
 /// Largest: positions in a file are Java ints.
 const MAX_COMMIT_LOG_FILE: u64 = i32::MAX as u64;
 
@@ -108,11 +111,20 @@ fn recover(
     let mut files = log_files::load(core)?;
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
     let lost = files.is_empty();
+    let ext_root = core.config.store_path_root_dir.join("consumequeue_ext");
     if lost {
         recovery::forget_queues(core, &queue_root)?;
+        recovery::forget_queues(core, &ext_root)?;
     }
-    let size = core.config.mapped_file_size_consume_queue;
-    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
+    let config = &core.config;
+    let ext = ConsumeQueueExt::new(
+        Arc::clone(&core.fs),
+        ext_root,
+        config.mapped_file_size_consume_queue_ext,
+        config.enable_consume_queue_ext,
+    );
+    let size = config.mapped_file_size_consume_queue;
+    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, ext));
     queue_files.set_log_min(log.min);
     let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
     if last_exit == LastExit::Clean && found.own.is_none() {
@@ -215,6 +227,10 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
     let size = config.mapped_file_size_consume_queue;
     if !(20..=MAX_COMMIT_LOG_FILE).contains(&size) {
         return Err(wrong("mappedFileSizeConsumeQueue", size.to_string(), "allowed are 20 to 2147483647 bytes"));
+    }
+    let size = config.mapped_file_size_consume_queue_ext;
+    if !(MIN_EXT_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mappedFileSizeConsumeQueueExt", size.to_string(), "allowed are 1024 to 2147483647 bytes"));
     }
     let size = u64::from(config.max_hash_slot_num) * 4 + u64::from(config.max_index_num) * 20 + 40;
     if config.max_hash_slot_num == 0 || config.max_index_num < 2 || size > MAX_COMMIT_LOG_FILE {

@@ -10,6 +10,7 @@ use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
 
 use crate::consume_queue::{Queue, queue_file_name};
+use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::fs::FileSystem;
 
 /// More dirty files than this are flushed with the whole file system.
@@ -21,6 +22,7 @@ pub(crate) struct QueueFiles {
     root: PathBuf,
     units_per_file: i64,
     file_bytes: u64,
+    ext: ConsumeQueueExt,
     /// End of the log when it was recovered: units that point behind it are of records that never were.
     log_end: AtomicU64,
     log_min: AtomicU64,
@@ -37,7 +39,7 @@ struct Dirty {
 
 impl QueueFiles {
     /// `root` is the directory `consumequeue`; `file_bytes` is rounded up to whole units, as Java does.
-    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
+    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64, ext: ConsumeQueueExt) -> QueueFiles {
         let unit = UNIT_LEN as u64;
         let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
         QueueFiles {
@@ -45,6 +47,7 @@ impl QueueFiles {
             root,
             units_per_file,
             file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
+            ext,
             log_end: AtomicU64::new(u64::MAX),
             log_min: AtomicU64::new(0),
             open: Mutex::default(),
@@ -59,6 +62,11 @@ impl QueueFiles {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What queues know besides.
+    pub(crate) fn ext(&self) -> &ConsumeQueueExt {
+        &self.ext
     }
 
     pub(crate) fn units_per_file(&self) -> i64 {
@@ -143,6 +151,7 @@ impl QueueFiles {
     /// # Errors
     /// What the system said; what was to be flushed is then unknown.
     pub(crate) fn flush(&self) -> io::Result<()> {
+        self.ext.flush()?;
         let Dirty { files, new_dirs } = std::mem::take(&mut *self.dirty.lock());
         if files.is_empty() && new_dirs.is_empty() {
             return Ok(());
