@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
+pub mod batch_consume_queue;
 pub mod checkpoint;
 pub mod command;
 pub mod consume_queue;

@@ -33,6 +33,8 @@ pub(crate) struct DispatchRecord {
     pub(crate) properties_len: u32,
     /// `None`: prepared and rolled-back messages enter no queue.
     pub(crate) queue_offset: Option<i64>,
+    /// How many messages it holds.
+    pub(crate) message_count: i16,
     pub(crate) tags_code: i64,
     pub(crate) store_timestamp: i64,
     pub(crate) sys_flag: i32,
@@ -41,6 +43,11 @@ pub(crate) struct DispatchRecord {
 impl DispatchRecord {
     pub(crate) fn end(&self) -> u64 {
         self.physical_offset + u64::from(self.len)
+    }
+
+    /// Position in the queue behind its last message.
+    pub(crate) fn end_offset(&self) -> Option<i64> {
+        Some(self.queue_offset? + i64::from(self.message_count))
     }
 }
 
@@ -74,17 +81,28 @@ pub(crate) struct EncodedRecord<'a> {
     pub(crate) properties_len: u32,
     pub(crate) len: u32,
     pub(crate) in_queue: bool,
+    /// How many messages it holds.
+    pub(crate) message_count: i16,
+    /// The record says that it begins at this position of the queue: it can have no other.
+    pub(crate) expects_offset: Option<i64>,
     pub(crate) tags_code: TagsCode,
     pub(crate) sys_flag: i32,
     /// Where it went, once appended.
     pub(crate) place: PutResult,
 }
 
+impl EncodedRecord<'_> {
+    /// What was known when it was encoded holds no longer.
+    fn is_stale(&self) -> bool {
+        self.queue.is_deleted() || self.expects_offset.is_some_and(|expected| expected != self.queue.next_offset())
+    }
+}
+
 /// Why an append did not happen.
 #[derive(Debug)]
 pub(crate) enum AppendError {
-    /// A queue was deleted meanwhile: look it up and try again.
-    QueueDeleted,
+    /// A queue was deleted meanwhile, or another message took the place in the queue: encode it anew and try again.
+    Stale,
     Put(PutError),
 }
 
@@ -193,8 +211,8 @@ impl CommitLog {
                     continue;
                 }
             }
-            if records.iter().any(|record| record.queue.is_deleted()) {
-                return Err(AppendError::QueueDeleted);
+            if records.iter().any(EncodedRecord::is_stale) {
+                return Err(AppendError::Stale);
             }
             let _whole = PoisonOnPanic(&self.core);
             let end = self.write(&mut tail, records, now)?;
@@ -263,7 +281,7 @@ impl CommitLog {
             }
             record.place = PutResult { physical_offset, len: record.len, queue_offset, store_timestamp };
             if record.in_queue {
-                record.queue.set_next_offset(queue_offset + 1);
+                record.queue.set_next_offset(queue_offset + i64::from(record.message_count));
             }
         }
         writer.publish();
@@ -280,6 +298,7 @@ impl CommitLog {
                 len: record.len,
                 properties_len: record.properties_len,
                 queue_offset: record.in_queue.then_some(place.queue_offset),
+                message_count: record.message_count,
                 tags_code: record.tags_code.at(store_timestamp),
                 store_timestamp,
                 sys_flag: record.sys_flag,

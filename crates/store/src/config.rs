@@ -28,6 +28,10 @@ pub struct StoreConfig {
     pub mapped_file_size_commit_log: u64,
     /// `mappedFileSizeConsumeQueue`, bytes of one consume-queue file, rounded up to whole units of 20 bytes.
     pub mapped_file_size_consume_queue: u64,
+    /// `mapperFileSizeBatchConsumeQueue`, bytes of one file of a queue of batches, rounded up to whole units of 46 bytes.
+    pub mapper_file_size_batch_consume_queue: u64,
+    /// Topics whose queues hold batches (attribute `queue.type=BatchCQ`), those of which queues exist aside.
+    pub batch_topics: Vec<String>,
     /// `enableConsumeQueueExt`: queues get extensions.
     pub enable_consume_queue_ext: bool,
     /// `mappedFileSizeConsumeQueueExt`, bytes of one file of an extension; fixed for the life of a directory.
@@ -114,6 +118,8 @@ impl Default for StoreConfig {
             read_only_commit_log_store_paths: Vec::new(),
             mapped_file_size_commit_log: 1024 * 1024 * 1024,
             mapped_file_size_consume_queue: 300_000 * 20,
+            mapper_file_size_batch_consume_queue: 300_000 * 46,
+            batch_topics: Vec::new(),
             enable_consume_queue_ext: false,
             mapped_file_size_consume_queue_ext: 48 * 1024 * 1024,
             flush_disk_type: FlushDiskType::AsyncFlush,

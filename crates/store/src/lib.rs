@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
 mod allocate;
+mod batch_consume_queue;
 mod checkpoint;
 mod clean;
 mod clock;
@@ -37,6 +38,7 @@ mod store;
 mod sys;
 mod watermark;
 
+pub use batch_consume_queue::QueueType;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use config::{FlushDiskType, StoreConfig};
 pub use error::{FlushError, OpenError, PutError};

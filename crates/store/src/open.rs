@@ -112,9 +112,11 @@ fn recover(
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
     let lost = files.is_empty();
     let ext_root = core.config.store_path_root_dir.join("consumequeue_ext");
+    let batch_root = core.config.store_path_root_dir.join("batchconsumequeue");
     if lost {
         recovery::forget_queues(core, &queue_root)?;
         recovery::forget_queues(core, &ext_root)?;
+        recovery::forget_queues(core, &batch_root)?;
     }
     let config = &core.config;
     let ext = ConsumeQueueExt::new(
@@ -124,13 +126,16 @@ fn recover(
         config.enable_consume_queue_ext,
     );
     let size = config.mapped_file_size_consume_queue;
-    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, ext));
-    queue_files.set_log_min(log.min);
-    let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
+    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
+    let size = config.mapper_file_size_batch_consume_queue;
+    let batch_files = Arc::new(QueueFiles::of_batches(Arc::clone(&core.fs), batch_root, size));
+    let queues = QueueTable::open(queue_files, batch_files, ext, &config.batch_topics)
+        .map_err(|error| io_error("list", &queue_root, error))?;
+    queues.set_log_min(log.min);
     if last_exit == LastExit::Clean && found.own.is_none() {
         recovery::check_queues(&files, &queues, &log)?;
     }
-    queue_files.set_log_end(log.end);
+    queues.set_log_end(log.end);
     let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
@@ -152,7 +157,7 @@ fn recover(
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
-    let checkpointer = Checkpointer { flusher, dispatched, queue_files, index };
+    let checkpointer = Checkpointer { flusher, dispatched, queues: Arc::clone(&dispatcher.queues), index };
     Ok(Parts { dispatcher, checkpointer, recovered_from })
 }
 
@@ -227,6 +232,10 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
     let size = config.mapped_file_size_consume_queue;
     if !(20..=MAX_COMMIT_LOG_FILE).contains(&size) {
         return Err(wrong("mappedFileSizeConsumeQueue", size.to_string(), "allowed are 20 to 2147483647 bytes"));
+    }
+    let size = config.mapper_file_size_batch_consume_queue;
+    if !(46..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mapperFileSizeBatchConsumeQueue", size.to_string(), "allowed are 46 to 2147483647 bytes"));
     }
     let size = config.mapped_file_size_consume_queue_ext;
     if !(MIN_EXT_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {

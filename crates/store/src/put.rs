@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use codec::message::{MAX_TOPIC_LEN_V1, RecordParts, reserve_prop_crc};
-use codec::properties::{self, MAX_PROPERTIES_LEN, names};
+use codec::message::{MAX_TOPIC_LEN_V1, RecordParts, reserve_prop_crc, sys_flag};
+use codec::properties::{self, MAX_PROPERTIES_LEN, Properties, names};
 
 use crate::commit_log::{AppendError, EncodedRecord};
 use crate::config::FlushDiskType;
@@ -12,7 +12,7 @@ use crate::consume_queue::Queue;
 use crate::core::Counters;
 use crate::error::PutError;
 use crate::message::{Message, PutResult};
-use crate::record::{enters_queue, is_torn};
+use crate::record::{enters_queue, is_torn, message_count};
 use crate::store::MessageStore;
 
 /// A record may be longer than maxMessageSize by this. Source: MessageExtEncoder.
@@ -30,7 +30,7 @@ impl MessageStore {
                 true => self.try_put_completed(messages, &mut done),
             };
             match put {
-                Err(AppendError::QueueDeleted) => {}
+                Err(AppendError::Stale) => {}
                 Err(AppendError::Put(error)) => break Err(error),
                 Ok(()) => break Ok(()),
             }
@@ -42,16 +42,39 @@ impl MessageStore {
     }
 
     /// Whether the store has properties of its own to add to these messages.
-    fn needs_completion(&self, _messages: &[Message<'_>]) -> bool {
-        self.core.config.enabled_append_prop_crc
+    fn needs_completion(&self, messages: &[Message<'_>]) -> bool {
+        self.core.config.enabled_append_prop_crc || messages.iter().any(is_inner_batch)
     }
 
     /// The slow way: properties are put together anew.
     fn try_put_completed(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
-        let properties: Vec<String> = messages.iter().map(|message| reserve_prop_crc(message.properties)).collect();
+        let properties: Result<Vec<String>, _> = messages.iter().map(|message| self.completed(message)).collect();
+        let properties = properties?;
+        if messages.len() > 1 && messages.iter().any(is_inner_batch) {
+            return Err(AppendError::Put(PutError::Illegal { reason: "an inner batch goes alone" }));
+        }
         let completed = messages.iter().zip(&properties);
         let completed: Vec<_> = completed.map(|(message, properties)| Message { properties, ..*message }).collect();
         self.try_put_all(&completed, done)
+    }
+
+    /// The properties of a message with those that the store adds: where an inner batch begins in its queue, which may be
+    /// too late when it is appended, and room for the CRC.
+    fn completed(&self, message: &Message<'_>) -> Result<String, AppendError> {
+        let mut properties = message.properties.to_owned();
+        if is_inner_batch(message) {
+            self.check(message).map_err(AppendError::Put)?;
+            let queue = self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?;
+            if queue.batch().is_none() {
+                let reason =
+                    "the message is an inner batch, but the queues of its topic hold none (queue.type=BatchCQ)";
+                return Err(AppendError::Put(PutError::Illegal { reason }));
+            }
+            let mut with_base = Properties::parse(&properties);
+            with_base.set(names::INNER_BASE, queue.next_offset().to_string());
+            properties = with_base.encode();
+        }
+        Ok(if self.core.config.enabled_append_prop_crc { reserve_prop_crc(&properties) } else { properties })
     }
 
     fn try_put_all(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
@@ -124,8 +147,14 @@ impl MessageStore {
     ) -> Result<EncodedRecord<'a>, AppendError> {
         let len = head.len() + message.body.len() + tail.len();
         let get = |name| properties::get(message.properties, name);
+        let queue = self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?;
         Ok(EncodedRecord {
-            queue: self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?,
+            message_count: message_count(&queue, message.sys_flag, || get(names::INNER_NUM)),
+            expects_offset: match is_inner_batch(message) {
+                true => Some(get(names::INNER_BASE).and_then(|base| base.parse().ok()).unwrap_or(-1)),
+                false => None,
+            },
+            queue,
             head,
             body: message.body,
             tail,
@@ -179,6 +208,10 @@ impl MessageStore {
         }
         Ok(())
     }
+}
+
+fn is_inner_batch(message: &Message<'_>) -> bool {
+    message.sys_flag & sys_flag::INNER_BATCH != 0
 }
 
 fn parts<'a>(message: &Message<'a>) -> RecordParts<'a> {

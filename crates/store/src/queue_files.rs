@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use codec::batch_consume_queue::BATCH_UNIT_LEN;
 use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
 
-use crate::consume_queue::{Queue, queue_file_name};
-use crate::consume_queue_ext::ConsumeQueueExt;
+use crate::consume_queue::Queue;
 use crate::fs::FileSystem;
+use crate::mapped_file_queue::file_name;
 
 /// More dirty files than this are flushed with the whole file system.
 const MAX_SINGLE_FLUSHES: usize = 256;
@@ -20,9 +21,11 @@ const MAX_SINGLE_FLUSHES: usize = 256;
 pub(crate) struct QueueFiles {
     fs: Arc<dyn FileSystem>,
     root: PathBuf,
+    unit_len: usize,
+    /// The setting that says how long files are.
+    size_key: &'static str,
     units_per_file: i64,
     file_bytes: u64,
-    ext: ConsumeQueueExt,
     /// End of the log when it was recovered: units that point behind it are of records that never were.
     log_end: AtomicU64,
     log_min: AtomicU64,
@@ -39,15 +42,31 @@ struct Dirty {
 
 impl QueueFiles {
     /// `root` is the directory `consumequeue`; `file_bytes` is rounded up to whole units, as Java does.
-    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64, ext: ConsumeQueueExt) -> QueueFiles {
-        let unit = UNIT_LEN as u64;
+    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
+        QueueFiles::of_units(fs, root, UNIT_LEN, file_bytes, "mappedFileSizeConsumeQueue")
+    }
+
+    /// [`QueueFiles::new`] for the directory `batchconsumequeue`.
+    pub(crate) fn of_batches(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
+        QueueFiles::of_units(fs, root, BATCH_UNIT_LEN, file_bytes, "mapperFileSizeBatchConsumeQueue")
+    }
+
+    fn of_units(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        unit_len: usize,
+        file_bytes: u64,
+        size_key: &'static str,
+    ) -> QueueFiles {
+        let unit = unit_len as u64;
         let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
         QueueFiles {
             fs,
             root,
+            unit_len,
+            size_key,
             units_per_file,
             file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
-            ext,
             log_end: AtomicU64::new(u64::MAX),
             log_min: AtomicU64::new(0),
             open: Mutex::default(),
@@ -64,9 +83,17 @@ impl QueueFiles {
         &self.root
     }
 
-    /// What queues know besides.
-    pub(crate) fn ext(&self) -> &ConsumeQueueExt {
-        &self.ext
+    pub(crate) fn unit_len(&self) -> usize {
+        self.unit_len
+    }
+
+    pub(crate) fn size_key(&self) -> &'static str {
+        self.size_key
+    }
+
+    /// Byte position of unit `index`.
+    pub(crate) fn position(&self, index: i64) -> u64 {
+        u64::try_from(index).unwrap_or(0) * self.unit_len as u64
     }
 
     pub(crate) fn units_per_file(&self) -> i64 {
@@ -104,12 +131,12 @@ impl QueueFiles {
     }
 
     pub(crate) fn file_path(&self, queue: &Queue, base: i64) -> PathBuf {
-        self.queue_dir(queue).join(queue_file_name(base))
+        self.queue_dir(queue).join(file_name(self.position(base)))
     }
 
     /// First unit of the file that starts at byte `position` of its queue.
     pub(crate) fn base_of(&self, position: u64) -> i64 {
-        i64::try_from(position / UNIT_LEN as u64).unwrap_or(i64::MAX)
+        i64::try_from(position / self.unit_len as u64).unwrap_or(i64::MAX)
     }
 
     /// First unit of the file that has `queue_offset`.
@@ -151,7 +178,6 @@ impl QueueFiles {
     /// # Errors
     /// What the system said; what was to be flushed is then unknown.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        self.ext.flush()?;
         let Dirty { files, new_dirs } = std::mem::take(&mut *self.dirty.lock());
         if files.is_empty() && new_dirs.is_empty() {
             return Ok(());

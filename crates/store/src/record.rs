@@ -7,6 +7,7 @@ use codec::message::{BLANK_MAGIC_CODE, MessageRecord, sys_flag};
 use codec::properties::names;
 
 use crate::commit_log::TagsCode;
+use crate::consume_queue::Queue;
 use crate::mmap::MappedFile;
 
 /// Topic in which messages wait for their delay; the tagsCode there is the delivery time.
@@ -65,6 +66,14 @@ impl DelayLevels {
 /// Whether a message of this sysFlag enters a queue: prepared and rolled-back ones do not.
 pub(crate) fn enters_queue(flags: i32) -> bool {
     matches!(sys_flag::transaction_type(flags), sys_flag::TRANSACTION_NOT_TYPE | sys_flag::TRANSACTION_COMMIT_TYPE)
+}
+
+/// How many messages a record holds: more than one only in a queue of batches. Source: CommitLog.getMessageNum.
+pub(crate) fn message_count<'a>(queue: &Queue, flags: i32, inner_num: impl FnOnce() -> Option<&'a str>) -> i16 {
+    if flags & sys_flag::INNER_BATCH == 0 || queue.batch().is_none() {
+        return 1;
+    }
+    inner_num().and_then(|num| num.parse::<i16>().ok()).filter(|num| *num > 1).unwrap_or(1)
 }
 
 /// What lies at a position of a commit-log file.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 use tracing::{error, info};
 
+use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::clean::{Cleaner, is_system_topic};
 use crate::clock::{Clock, SystemClock};
@@ -116,7 +117,18 @@ impl MessageStore {
         if let Err(error) = self.cleaner.delete_queues(&queues) {
             error!(topic, %error, "files of a deleted topic are left behind");
         }
+        self.queues.set_type(topic, QueueType::Simple);
         queues.len()
+    }
+
+    /// How the queues of a topic are made: its attribute `queue.type`. A topic that has queues keeps what they are.
+    pub fn set_queue_type(&self, topic: &str, queue_type: QueueType) {
+        self.queues.set_type(topic, queue_type);
+    }
+
+    /// How the queues of a topic are, or would be made.
+    pub fn queue_type(&self, topic: &str) -> QueueType {
+        self.queues.queue_type(topic)
     }
 
     /// Deletes the consume queues of all topics that are not in `keep`, nor a system topic or an LMQ. Returns how many
