@@ -6,9 +6,11 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
+pub mod batch_consume_queue;
 pub mod checkpoint;
 pub mod command;
 pub mod consume_queue;
+pub mod consume_queue_ext;
 pub mod error;
 pub mod fields;
 pub mod frame;

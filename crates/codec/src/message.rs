@@ -31,9 +31,11 @@ use crate::properties::MAX_PROPERTIES_LEN;
 
 mod batch;
 mod id;
+mod prop_crc;
 
 pub use batch::{BatchMessage, BatchMessages};
 pub use id::{message_id, parse_message_id};
+pub use prop_crc::{PROP_CRC_LEN, prop_crc, reserve_prop_crc};
 
 /// Magic code of a record whose topic length is one byte.
 pub const MESSAGE_MAGIC_CODE: u32 = 0xDAA3_20A7;

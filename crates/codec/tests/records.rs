@@ -4,8 +4,8 @@
 mod common;
 
 use codec::message::{
-    BatchMessage, BatchMessages, MessageRecord, MessageVersion, RecordParts, message_id, parse_message_id, patch,
-    records, sys_flag,
+    BatchMessage, BatchMessages, MessageRecord, MessageVersion, PROP_CRC_LEN, RecordParts, body_crc, message_id,
+    parse_message_id, patch, prop_crc, records, reserve_prop_crc, sys_flag,
 };
 use codec::properties::{self, Properties};
 use common::{commit_logs, damaged, damages};
@@ -119,6 +119,29 @@ proptest! {
         }
         let two = [alone.as_slice(), &alone].concat();
         prop_assert_eq!(records(&two).filter(Result::is_ok).count(), 2);
+    }
+
+    #[test]
+    fn a_crc_of_the_whole_record_covers_every_byte(message in message(), place in any::<(i64, i64, i64)>(), hit in any::<(Index, u8)>()) {
+        let with_room = Owned { properties: reserve_prop_crc(&message.properties), ..message.clone() };
+        let mut bytes = with_room.parts().encode().unwrap();
+        patch(&mut bytes, place.0, place.1, place.2).unwrap();
+        let behind = bytes.len() - PROP_CRC_LEN;
+        let crc = prop_crc(body_crc(&bytes[..behind]));
+        bytes[behind..].copy_from_slice(&crc);
+        let record = MessageRecord::parse(&bytes).unwrap();
+        prop_assert!(record.prop_crc().is_some());
+        record.check_prop_crc(&bytes).unwrap();
+        let (at, bits) = (hit.0.index(bytes.len()), hit.1.max(1));
+        bytes[at] ^= bits;
+        // What is still a record with a CRC says that it is damaged.
+        if let Ok(record) = MessageRecord::parse(&bytes)
+            && record.prop_crc().is_some()
+        {
+            prop_assert!(record.check_prop_crc(&bytes).is_err(), "byte {} of {}", at, bytes.len());
+        }
+        let bare = message.parts().encode().unwrap();
+        MessageRecord::parse(&bare).unwrap().check_prop_crc(&bare).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -222,12 +222,14 @@ impl Allocator {
         Ok(())
     }
 
-    /// Makes the file that begins at `offset`. With several paths they take turns; one without room is passed over.
+    /// Makes the file that begins at `offset`. With several paths they take turns; one that is nearly full, or turns out
+    /// to be full, is passed over as long as another has room.
+    /// Source: MultiPathMappedFileQueue.tryCreateMappedFile.
     fn prepare(&self, offset: u64) -> Result<MappedFileWriter, (PathBuf, io::Error)> {
-        let turn = usize::try_from(offset / self.file_bytes).unwrap_or(0);
+        let (roomy, full): (Vec<_>, Vec<_>) = self.paths.iter().partition(|path| !self.is_nearly_full(path));
+        let turn = offset / self.file_bytes;
         let mut failure = None;
-        for attempt in 0..self.paths.len() {
-            let Some(dir) = self.paths.get((turn + attempt) % self.paths.len()) else { continue };
+        for dir in in_turn(&roomy, turn).chain(in_turn(&full, turn)) {
             let path = dir.join(file_name(offset));
             match self.create(&path, offset) {
                 Ok(writer) => return Ok(writer),
@@ -245,7 +247,14 @@ impl Allocator {
         Err(failure.unwrap_or_else(|| (PathBuf::new(), io::Error::other("no commit-log directory is configured"))))
     }
 
-    fn create(&self, path: &std::path::Path, offset: u64) -> io::Result<MappedFileWriter> {
+    /// Whether files go to other paths, if there are any, before this one gets another. Source:
+    /// DefaultMessageStore.CleanCommitLogService.isSpaceToDelete.
+    fn is_nearly_full(&self, path: &Path) -> bool {
+        let limit = self.core.config.disk_space_clean_forcibly_ratio.clamp(30, 85);
+        self.paths.len() > 1 && self.core.fs.usage(path).is_ok_and(|usage| usage.percent() > limit)
+    }
+
+    fn create(&self, path: &Path, offset: u64) -> io::Result<MappedFileWriter> {
         let file = self.core.fs.create(path, self.file_bytes)?;
         let mapped = MappedFile::map(path.to_owned(), file, offset, self.file_bytes)?;
         self.allocate_to(&mapped, MIN_AHEAD)?;
@@ -264,4 +273,11 @@ impl Allocator {
             let _ = self.core.fs.remove_file(writer.file().path());
         }
     }
+}
+
+/// All of `paths`, from the one whose turn it is on.
+fn in_turn<'a>(paths: &'a [&'a PathBuf], turn: u64) -> impl Iterator<Item = &'a PathBuf> {
+    let first = usize::try_from(turn % (paths.len() as u64).max(1)).unwrap_or(0);
+    let (behind, from) = paths.split_at(first);
+    from.iter().chain(behind).copied()
 }

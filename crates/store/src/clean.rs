@@ -170,7 +170,7 @@ impl Cleaner {
         if log_min <= self.cleaned_to.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.queues.files().set_log_min(log_min);
+        self.queues.set_log_min(log_min);
         for queue in self.queues.all() {
             if self.core.stopping() {
                 return Ok(());
@@ -179,6 +179,9 @@ impl Cleaner {
             let _gate = self.gate.lock();
             if !queue.is_deleted() {
                 queue.delete_expired_files(self.queues.files(), log_min)?;
+                if queue.batch().is_none() {
+                    self.queues.ext().delete_expired_files(&queue, self.queues.files())?;
+                }
             }
         }
         if let Some(index) = &self.index {
@@ -219,9 +222,11 @@ impl Cleaner {
         self.checkpoint.flush(&self.core)?;
         for queue in queues {
             queue.close();
-            self.core.fs.remove_dir_all(&self.queues.files().queue_dir(queue))?;
+            let files = queue.files(self.queues.files());
+            self.core.fs.remove_dir_all(&files.queue_dir(queue))?;
+            self.queues.ext().delete(queue)?;
             if self.queues.of_topic(&queue.topic).is_empty() {
-                self.core.fs.remove_dir_all(&self.queues.files().topic_dir(&queue.topic))?;
+                self.core.fs.remove_dir_all(&files.topic_dir(&queue.topic))?;
             }
         }
         Ok(())

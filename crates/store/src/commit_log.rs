@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, patch};
+use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, PROP_CRC_LEN, patch, prop_crc};
 use parking_lot::Mutex;
 
 use crate::allocate::Allocator;
@@ -33,6 +33,8 @@ pub(crate) struct DispatchRecord {
     pub(crate) properties_len: u32,
     /// `None`: prepared and rolled-back messages enter no queue.
     pub(crate) queue_offset: Option<i64>,
+    /// How many messages it holds.
+    pub(crate) message_count: i16,
     pub(crate) tags_code: i64,
     pub(crate) store_timestamp: i64,
     pub(crate) sys_flag: i32,
@@ -41,6 +43,11 @@ pub(crate) struct DispatchRecord {
 impl DispatchRecord {
     pub(crate) fn end(&self) -> u64 {
         self.physical_offset + u64::from(self.len)
+    }
+
+    /// Position in the queue behind its last message.
+    pub(crate) fn end_offset(&self) -> Option<i64> {
+        Some(self.queue_offset? + i64::from(self.message_count))
     }
 }
 
@@ -70,21 +77,32 @@ pub(crate) struct EncodedRecord<'a> {
     pub(crate) head: &'a mut [u8],
     pub(crate) body: &'a [u8],
     /// Behind the body.
-    pub(crate) tail: &'a [u8],
+    pub(crate) tail: &'a mut [u8],
     pub(crate) properties_len: u32,
     pub(crate) len: u32,
     pub(crate) in_queue: bool,
+    /// How many messages it holds.
+    pub(crate) message_count: i16,
+    /// The record says that it begins at this position of the queue: it can have no other.
+    pub(crate) expects_offset: Option<i64>,
     pub(crate) tags_code: TagsCode,
     pub(crate) sys_flag: i32,
     /// Where it went, once appended.
     pub(crate) place: PutResult,
 }
 
+impl EncodedRecord<'_> {
+    /// What was known when it was encoded holds no longer.
+    fn is_stale(&self) -> bool {
+        self.queue.is_deleted() || self.expects_offset.is_some_and(|expected| expected != self.queue.next_offset())
+    }
+}
+
 /// Why an append did not happen.
 #[derive(Debug)]
 pub(crate) enum AppendError {
-    /// A queue was deleted meanwhile: look it up and try again.
-    QueueDeleted,
+    /// A queue was deleted meanwhile, or another message took the place in the queue: encode it anew and try again.
+    Stale,
     Put(PutError),
 }
 
@@ -195,8 +213,8 @@ impl CommitLog {
                     continue;
                 }
             }
-            if records.iter().any(|record| record.queue.is_deleted()) {
-                return Err(AppendError::QueueDeleted);
+            if records.iter().any(EncodedRecord::is_stale) {
+                return Err(AppendError::Stale);
             }
             let _whole = PoisonOnPanic(&self.core);
             let end = self.write(&mut tail, records, now)?;
@@ -249,12 +267,15 @@ impl CommitLog {
         for record in &mut *records {
             let physical_offset = writer.file().first_offset() + writer.position();
             let queue_offset = if record.in_queue { record.queue.next_offset() } else { 0 };
-            let written =
-                patch(record.head, queue_offset, i64::try_from(physical_offset).unwrap_or(i64::MAX), store_timestamp)
-                    .is_ok()
-                    && writer.append(record.head)
-                    && writer.append(record.body)
-                    && writer.append(record.tail);
+            let patched =
+                patch(record.head, queue_offset, i64::try_from(physical_offset).unwrap_or(i64::MAX), store_timestamp);
+            if self.core.config.enabled_append_prop_crc {
+                stamp_prop_crc(record);
+            }
+            let written = patched.is_ok()
+                && writer.append(record.head)
+                && writer.append(record.body)
+                && writer.append(record.tail);
             if !written {
                 writer.rewind();
                 self.core.poison("a record did not fit the place reserved for it".to_owned());
@@ -262,7 +283,7 @@ impl CommitLog {
             }
             record.place = PutResult { physical_offset, len: record.len, queue_offset, store_timestamp };
             if record.in_queue {
-                record.queue.set_next_offset(queue_offset + 1);
+                record.queue.set_next_offset(queue_offset + i64::from(record.message_count));
             }
         }
         writer.publish();
@@ -279,6 +300,7 @@ impl CommitLog {
                 len: record.len,
                 properties_len: record.properties_len,
                 queue_offset: record.in_queue.then_some(place.queue_offset),
+                message_count: record.message_count,
                 tags_code: record.tags_code.at(store_timestamp),
                 store_timestamp,
                 sys_flag: record.sys_flag,
@@ -308,6 +330,17 @@ impl CommitLog {
     pub(crate) fn close(&self) {
         self.tail.lock().closed = true;
     }
+}
+
+/// Writes the CRC of the record into the place that its properties keep for it. The slow way through the append section:
+/// the CRC covers the offsets and the store time, so all of the record is read once more here.
+fn stamp_prop_crc(record: &mut EncodedRecord<'_>) {
+    let Some((before, place)) = record.tail.split_last_chunk_mut::<PROP_CRC_LEN>() else { return };
+    let mut crc = crc32fast::Hasher::new();
+    for part in [&*record.head, record.body, &*before] {
+        crc.update(part);
+    }
+    *place = prop_crc(crc.finalize());
 }
 
 enum Reserved {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::record::Check;
+
 /// When a put message counts as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushDiskType {
@@ -18,12 +20,22 @@ pub enum FlushDiskType {
 pub struct StoreConfig {
     /// `storePathRootDir`: everything lies below it. Default `$HOME/store`.
     pub store_path_root_dir: PathBuf,
-    /// `storePathCommitLog`, split at commas. Empty: `commitlog` below the root.
+    /// `storePathCommitLog`, split at commas. Empty: `commitlog` below the root. Files of the log go to these in turn.
     pub store_paths_commit_log: Vec<PathBuf>,
+    /// `readOnlyCommitLogStorePaths`, split at commas: files there belong to the log, new ones go elsewhere.
+    pub read_only_commit_log_store_paths: Vec<PathBuf>,
     /// `mappedFileSizeCommitLog`, bytes of one commit-log file; fixed for the life of a directory.
     pub mapped_file_size_commit_log: u64,
     /// `mappedFileSizeConsumeQueue`, bytes of one consume-queue file, rounded up to whole units of 20 bytes.
     pub mapped_file_size_consume_queue: u64,
+    /// `mapperFileSizeBatchConsumeQueue`, bytes of one file of a queue of batches, rounded up to whole units of 46 bytes.
+    pub mapper_file_size_batch_consume_queue: u64,
+    /// Topics whose queues hold batches (attribute `queue.type=BatchCQ`), those of which queues exist aside.
+    pub batch_topics: Vec<String>,
+    /// `enableConsumeQueueExt`: queues get extensions.
+    pub enable_consume_queue_ext: bool,
+    /// `mappedFileSizeConsumeQueueExt`, bytes of one file of an extension; fixed for the life of a directory.
+    pub mapped_file_size_consume_queue_ext: u64,
     /// `flushDiskType`.
     pub flush_disk_type: FlushDiskType,
     /// `flushIntervalCommitLog`, ms between two flushes under ASYNC_FLUSH.
@@ -37,8 +49,10 @@ pub struct StoreConfig {
     pub sync_flush_timeout_ms: u64,
     /// `maxMessageSize`, bytes of a body. A whole record may have 64 KiB more.
     pub max_message_size: usize,
-    /// `maxTopicLength`, bytes of a topic.
+    /// `maxTopicLength`, bytes of a topic; at most 127, but for retry topics.
     pub max_topic_length: usize,
+    /// `autoMessageVersionOnTopicLen`: retry topics may have up to 255 bytes; their records have the second magic code.
+    pub auto_message_version_on_topic_len: bool,
     /// `fileReservedTime`, hours a commit-log file is kept after its last change.
     pub file_reserved_time_hours: u64,
     /// `deleteWhen`: hours of the day (local time) at which expired files are deleted, `;` between them.
@@ -84,6 +98,10 @@ pub struct StoreConfig {
     pub max_msgs_num_batch: usize,
     /// `checkCRCOnRecover`.
     pub check_crc_on_recover: bool,
+    /// `enabledAppendPropCRC`: each record gets a CRC of all its bytes as its last property.
+    pub enabled_append_prop_crc: bool,
+    /// `forceVerifyPropCRC`: recovery checks that CRC also when none is appended.
+    pub force_verify_prop_crc: bool,
     /// `messageDelayLevel`: the delays behind levels 1, 2, …; a message in SCHEDULE_TOPIC_XXXX has its delivery time as
     /// tagsCode.
     pub message_delay_level: String,
@@ -97,8 +115,13 @@ impl Default for StoreConfig {
         StoreConfig {
             store_path_root_dir: home.join("store"),
             store_paths_commit_log: Vec::new(),
+            read_only_commit_log_store_paths: Vec::new(),
             mapped_file_size_commit_log: 1024 * 1024 * 1024,
             mapped_file_size_consume_queue: 300_000 * 20,
+            mapper_file_size_batch_consume_queue: 300_000 * 46,
+            batch_topics: Vec::new(),
+            enable_consume_queue_ext: false,
+            mapped_file_size_consume_queue_ext: 48 * 1024 * 1024,
             flush_disk_type: FlushDiskType::AsyncFlush,
             flush_interval_commit_log_ms: 500,
             flush_interval_consume_queue_ms: 1000,
@@ -106,6 +129,7 @@ impl Default for StoreConfig {
             sync_flush_timeout_ms: 5000,
             max_message_size: 4 * 1024 * 1024,
             max_topic_length: 127,
+            auto_message_version_on_topic_len: true,
             file_reserved_time_hours: 72,
             delete_when: "04".to_owned(),
             clean_resource_interval_ms: 10_000,
@@ -128,6 +152,8 @@ impl Default for StoreConfig {
             max_index_num: 20_000_000,
             max_msgs_num_batch: 64,
             check_crc_on_recover: true,
+            enabled_append_prop_crc: false,
+            force_verify_prop_crc: false,
             message_delay_level: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(),
             total_memory_bytes: None,
         }
@@ -142,6 +168,27 @@ impl StoreConfig {
             vec![self.store_path_root_dir.join("commitlog")]
         } else {
             self.store_paths_commit_log.clone()
+        }
+    }
+
+    /// The directories that new commit-log files go to, in the order in which they take turns.
+    /// Source: MultiPathMappedFileQueue.tryCreateMappedFile.
+    pub(crate) fn writable_commit_log_paths(&self) -> Vec<PathBuf> {
+        let mut paths = self.commit_log_paths();
+        paths.retain(|path| !self.read_only_commit_log_store_paths.contains(path));
+        // As Java, which compares the texts.
+        paths.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+        paths.dedup();
+        paths
+    }
+
+    /// What recovery checks. The CRC of a whole record counts only where the settings say that it is written: without
+    /// them it may be one that Java copied from a message into its retry.
+    pub(crate) fn check_on_recover(&self) -> Check {
+        match (self.check_crc_on_recover, self.enabled_append_prop_crc || self.force_verify_prop_crc) {
+            (false, _) => Check::Form,
+            (true, false) => Check::Body,
+            (true, true) => Check::Record,
         }
     }
 

@@ -14,7 +14,8 @@ use codec::consume_queue::{UNIT_LEN, Unit, units};
 use parking_lot::Mutex;
 use tracing::error;
 
-use crate::mapped_file_queue::{file_name, file_offset};
+use crate::batch_consume_queue::BatchConsumeQueue;
+use crate::mapped_file_queue::file_offset;
 use crate::queue_files::QueueFiles;
 
 /// Units that fit a page.
@@ -37,10 +38,22 @@ pub(crate) struct Queue {
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
     /// It has a directory, and the checkpoint knows of it.
-    pub(crate) on_disk: AtomicBool,
+    on_disk: AtomicBool,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
+    /// Set when the queue holds batches: then the files are there, and none of `hot`, `first_base` and `dirty_base` is used.
+    batch: Option<BatchConsumeQueue>,
+}
+
+/// What a queue knows of a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    /// Position of its first message.
+    pub(crate) queue_offset: i64,
+    /// How many messages it holds.
+    pub(crate) count: i64,
+    pub(crate) unit: Unit,
 }
 
 /// An open file of a queue.
@@ -52,7 +65,7 @@ pub(crate) struct QueueFile {
 }
 
 impl Queue {
-    pub(crate) fn new(topic: Arc<str>, queue_id: i32) -> Queue {
+    pub(crate) fn new(topic: Arc<str>, queue_id: i32, batch: Option<BatchConsumeQueue>) -> Queue {
         Queue {
             topic,
             queue_id,
@@ -66,7 +79,18 @@ impl Queue {
             deleted: AtomicBool::new(false),
             load: Mutex::new(()),
             hot: ArcSwapOption::empty(),
+            batch,
         }
+    }
+
+    /// The queue's other form, if it holds batches.
+    pub(crate) fn batch(&self) -> Option<&BatchConsumeQueue> {
+        self.batch.as_ref()
+    }
+
+    /// Where the queue's files are; `simple` are those of queues without batches.
+    pub(crate) fn files<'a>(&'a self, simple: &'a Arc<QueueFiles>) -> &'a Arc<QueueFiles> {
+        self.batch.as_ref().map_or(simple, BatchConsumeQueue::files)
     }
 
     /// One behind the last unit that may be read.
@@ -93,6 +117,11 @@ impl Queue {
         self.loaded.load(Ordering::Acquire)
     }
 
+    /// It has a directory now, or none any more. Returns how it was before.
+    pub(crate) fn set_on_disk(&self, on_disk: bool) -> bool {
+        self.batch.as_ref().map_or(self, |batch| batch.units()).on_disk.swap(on_disk, Ordering::AcqRel)
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
@@ -105,6 +134,9 @@ impl Queue {
     /// Closes the open file, if any.
     pub(crate) fn close(&self) {
         self.hot.store(None);
+        if let Some(batch) = &self.batch {
+            batch.units().close();
+        }
     }
 
     /// Finds out what the files hold: cuts units of records at or behind `files.log_end()`, sets min, max and next
@@ -119,6 +151,13 @@ impl Queue {
         if self.is_loaded() {
             return Ok(());
         }
+        if let Some(batch) = &self.batch {
+            batch.load()?;
+            self.set_bounds(batch)?;
+            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+            self.loaded.store(true, Ordering::Release);
+            return Ok(());
+        }
         let bases = self.list(files)?;
         if let Some(first) = bases.first() {
             self.first_base.store(*first, Ordering::Release);
@@ -130,6 +169,13 @@ impl Queue {
         Ok(())
     }
 
+    fn set_bounds(&self, batch: &BatchConsumeQueue) -> io::Result<()> {
+        let (min, max) = batch.bounds()?;
+        self.min_offset.store(min, Ordering::Release);
+        self.max_offset.store(max, Ordering::Release);
+        Ok(())
+    }
+
     /// First units of all files, ascending. A last file without length, as a kill can leave it, is removed.
     fn list(&self, files: &QueueFiles) -> io::Result<Vec<i64>> {
         let dir = files.queue_dir(self);
@@ -138,9 +184,10 @@ impl Queue {
             let Some(position) = file_offset(&item.name).filter(|_| !item.is_dir) else { continue };
             if position % files.file_bytes() != 0 {
                 return Err(invalid(format!(
-                    "{}: starts at no multiple of {} bytes; set mappedFileSizeConsumeQueue to what this store was made with",
+                    "{}: starts at no multiple of {} bytes; set {} to what this store was made with",
                     dir.join(&item.name).display(),
-                    files.file_bytes()
+                    files.file_bytes(),
+                    files.size_key()
                 )));
             }
             bases.push(files.base_of(position));
@@ -162,8 +209,9 @@ impl Queue {
                 bases.pop();
             } else if len != files.file_bytes() {
                 return Err(invalid(format!(
-                    "{}: {len} bytes, but mappedFileSizeConsumeQueue is {}; set it to what this store was made with",
+                    "{}: {len} bytes, but {} is {}; set it to what this store was made with",
                     path.display(),
+                    files.size_key(),
                     files.file_bytes()
                 )));
             }
@@ -201,13 +249,19 @@ impl Queue {
 
     /// Makes a file's units from `index` on read as zeroes, also after a loss of power later on.
     fn clear(self: &Arc<Self>, files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<()> {
-        files.fs().zero(&file.file, position(index), files.file_bytes() - position(index))?;
+        files.fs().zero(&file.file, files.position(index), files.file_bytes() - files.position(index))?;
         files.note_dirty(self, file.base);
         Ok(())
     }
 
     /// Makes the units from `queue_offset` on vanish; for recovery.
     pub(crate) fn rewind(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
+        if let Some(batch) = &self.batch {
+            batch.rewind(queue_offset)?;
+            self.set_bounds(batch)?;
+            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+            return Ok(());
+        }
         let bases = self.list(files)?;
         for base in bases.iter().rev() {
             if *base < queue_offset {
@@ -234,6 +288,11 @@ impl Queue {
     /// # Errors
     /// What the system said.
     pub(crate) fn correct_min_offset(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<()> {
+        if let Some(batch) = &self.batch {
+            batch.units().correct_min_offset(batch.files(), log_min)?;
+            self.min_offset.store(batch.bounds()?.0, Ordering::Release);
+            return Ok(());
+        }
         let first_base = self.first_base.load(Ordering::Acquire);
         let max = self.max_offset();
         if first_base == NONE || max == 0 {
@@ -272,6 +331,9 @@ impl Queue {
     /// What the system said.
     pub(crate) fn delete_expired_files(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<usize> {
         self.correct_min_offset(files, log_min)?;
+        if let Some(batch) = &self.batch {
+            return batch.units().delete_expired_files(batch.files(), log_min);
+        }
         let mut deleted = 0;
         let first_base = self.first_base.load(Ordering::Acquire);
         let mut base = first_base;
@@ -289,6 +351,9 @@ impl Queue {
 
     /// The physical offset behind the last record of the queue; `None` when it has none.
     pub(crate) fn last_physical_end(self: &Arc<Self>, files: &QueueFiles) -> io::Result<Option<u64>> {
+        if let Some(batch) = &self.batch {
+            return batch.units().last_physical_end(batch.files());
+        }
         let max = self.max_offset();
         if max == 0 {
             return Ok(None);
@@ -299,10 +364,34 @@ impl Queue {
             .and_then(|unit| u64::try_from(unit.physical_offset.saturating_add(i64::from(unit.size))).ok()))
     }
 
+    /// What is known of up to `count` records, from the one on that has the message at `queue_offset`.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn entries(
+        self: &Arc<Self>,
+        files: &QueueFiles,
+        queue_offset: i64,
+        count: i64,
+    ) -> io::Result<Vec<Entry>> {
+        if let Some(batch) = &self.batch {
+            return batch.entries(queue_offset, count);
+        }
+        let units = self.units(files, queue_offset, count)?;
+        let entries = (queue_offset..).zip(units);
+        Ok(entries.map(|(queue_offset, unit)| Entry { queue_offset, count: 1, unit }).collect())
+    }
+
     /// Up to `count` units from `queue_offset` on, of one file; none outside of what the queue holds.
     /// # Errors
     /// What the system said.
     pub(crate) fn units(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, count: i64) -> io::Result<Vec<Unit>> {
+        Ok(units(&self.read(files, queue_offset, count)?).collect())
+    }
+
+    /// The bytes of up to `count` units from `queue_offset` on, of one file.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn read(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, count: i64) -> io::Result<Vec<u8>> {
         let max = self.max_offset();
         let base = files.base_at(queue_offset);
         let end = max.min(base + files.units_per_file()).min(queue_offset.saturating_add(count));
@@ -310,9 +399,9 @@ impl Queue {
             return Ok(Vec::new());
         }
         let Some(file) = self.file_if_any(files, base)? else { return Ok(Vec::new()) };
-        let mut bytes = vec![0; usize::try_from(end - queue_offset).unwrap_or(0) * UNIT_LEN];
-        files.fs().read_exact_at(&file.file, &mut bytes, position(queue_offset - base))?;
-        Ok(units(&bytes).collect())
+        let mut bytes = vec![0; usize::try_from(end - queue_offset).unwrap_or(0) * files.unit_len()];
+        files.fs().read_exact_at(&file.file, &mut bytes, files.position(queue_offset - base))?;
+        Ok(bytes)
     }
 
     /// Writes whole units from `queue_offset` on and makes new files where needed; nobody sees them before
@@ -323,15 +412,15 @@ impl Queue {
         let mut queue_offset = queue_offset;
         while !bytes.is_empty() {
             let base = files.base_at(queue_offset);
-            let room = usize::try_from(base + files.units_per_file() - queue_offset).unwrap_or(0) * UNIT_LEN;
+            let room = usize::try_from(base + files.units_per_file() - queue_offset).unwrap_or(0) * files.unit_len();
             let (now, later) = bytes.split_at(bytes.len().min(room));
             let file = match self.file_if_any(files, base)? {
                 Some(file) => file,
                 None => self.create_file(files, base)?,
             };
-            files.fs().write_all_at(&file.file, now, position(queue_offset - base))?;
+            files.fs().write_all_at(&file.file, now, files.position(queue_offset - base))?;
             files.note_dirty(self, base);
-            queue_offset += i64::try_from(now.len() / UNIT_LEN).unwrap_or(0);
+            queue_offset += i64::try_from(now.len() / files.unit_len()).unwrap_or(0);
             bytes = later;
         }
         Ok(())
@@ -349,12 +438,19 @@ impl Queue {
     pub(crate) fn fill_blank(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         let max = self.max_offset();
         let none_left = self.min_offset() == max;
+        if self.batch.is_some() {
+            // Units say where they begin.
+            if none_left {
+                self.min_offset.store(queue_offset, Ordering::Release);
+            }
+            return Ok(());
+        }
         let from = if max == 0 { files.base_at(queue_offset) } else { max };
         let chunk = Unit::BLANK.encode().repeat(1024);
         let mut at = from;
         while at < queue_offset {
             let count = (queue_offset - at).min(1024);
-            let len = usize::try_from(count).unwrap_or(0) * UNIT_LEN;
+            let len = usize::try_from(count).unwrap_or(0) * files.unit_len();
             self.write(files, at, chunk.get(..len).unwrap_or_default())?;
             at += count;
         }
@@ -411,24 +507,14 @@ impl Queue {
     }
 }
 
-/// Name of the file with `base` as its first unit.
-pub(crate) fn queue_file_name(base: i64) -> String {
-    file_name(position(base))
-}
-
-/// Byte position of unit `index` of a file.
-fn position(index: i64) -> u64 {
-    u64::try_from(index).unwrap_or(0) * UNIT_LEN as u64
-}
-
 fn read_unit(files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<Unit> {
     let mut bytes = [0; UNIT_LEN];
-    files.fs().read_exact_at(&file.file, &mut bytes, position(index))?;
+    files.fs().read_exact_at(&file.file, &mut bytes, files.position(index))?;
     Unit::parse(&bytes).map_err(|error| invalid(error.to_string()))
 }
 
 /// The first of `0..count` for which `before` is false; `before` is true up to some point and false from there on.
-fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
+pub(crate) fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
     let (mut low, mut high) = (0, count.max(0));
     while low < high {
         let middle = low + (high - low) / 2;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use codec::batch_consume_queue::BatchUnit;
 use codec::consume_queue::Unit;
 use codec::index::{key_hash, tag_hash};
 use codec::message::sys_flag;
@@ -14,16 +15,18 @@ use codec::properties::{self, names};
 use parking_lot::Mutex;
 use tracing::debug;
 
+use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::config::FlushDiskType;
+use crate::consume_queue::Queue;
 use crate::core::{Core, is_no_space};
 use crate::error::PutError;
 use crate::index::IndexWriter;
 use crate::message::{Arrival, MessageArrivingListener};
 use crate::mmap::MappedSlice;
 use crate::queue_table::QueueTable;
-use crate::record::{DelayLevels, Step, enters_queue, step};
+use crate::record::{DelayLevels, Step, enters_queue, message_count, step};
 
 /// Records dispatched together at most.
 const MAX_BATCH: usize = 1024;
@@ -167,22 +170,37 @@ impl Dispatcher {
     fn write_queues(&self, records: &[DispatchRecord]) -> io::Result<()> {
         let mut order: Vec<&DispatchRecord> = records.iter().filter(|record| record.queue_offset.is_some()).collect();
         order.sort_by_key(|record| Arc::as_ptr(&record.queue).addr());
-        let files = self.queues.files();
         let mut units = Vec::new();
         for group in order.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-            let (Some(begin), Some(end)) = (first.queue_offset, last.queue_offset) else { continue };
+            let (Some(begin), Some(end)) = (first.queue_offset, last.end_offset()) else { continue };
             if first.queue.is_deleted() {
                 continue;
             }
-            units.clear();
-            for record in group {
-                units.extend_from_slice(&unit(record).encode());
-            }
-            first.queue.write(files, begin, &units)?;
-            first.queue.publish(end + 1);
+            self.write_units(&first.queue, begin, group.iter().copied(), &mut units)?;
+            first.queue.publish(end);
         }
         Ok(())
+    }
+
+    /// Writes the units of records of one queue, which begin at `queue_offset` and follow each other.
+    pub(crate) fn write_units<'a>(
+        &self,
+        queue: &Arc<Queue>,
+        queue_offset: i64,
+        records: impl Iterator<Item = &'a DispatchRecord>,
+        units: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        if let Some(batch) = queue.batch() {
+            return batch.write(&records.map(batch_unit).collect::<Vec<_>>());
+        }
+        let files = self.queues.files();
+        units.clear();
+        for record in records {
+            let tags_code = self.queues.ext().put(queue, files, record.tags_code, record.store_timestamp)?;
+            units.extend_from_slice(&Unit { tags_code, ..unit(record) }.encode());
+        }
+        queue.write(files, queue_offset, units)
     }
 
     fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
@@ -250,8 +268,14 @@ impl Dispatcher {
 
     /// What dispatch must know of a record of the log.
     pub(crate) fn record_of(&self, record: &codec::message::MessageRecord<'_>) -> io::Result<DispatchRecord> {
+        if record.sys_flag & sys_flag::INNER_BATCH != 0 {
+            // The only one that can tell when the topic's settings are lost.
+            self.queues.set_type(&record.topic_str(), QueueType::Batch);
+        }
+        let queue = self.queues.get(&record.topic_str(), record.queue_id)?;
         Ok(DispatchRecord {
-            queue: self.queues.get(&record.topic_str(), record.queue_id)?,
+            message_count: message_count(&queue, record.sys_flag, || record.property(names::INNER_NUM)),
+            queue,
             physical_offset: u64::try_from(record.physical_offset).unwrap_or(0),
             len: u32::try_from(record.total_size).unwrap_or(u32::MAX),
             properties_len: u32::try_from(record.properties.len()).unwrap_or(0),
@@ -297,6 +321,15 @@ pub(crate) fn unit(record: &DispatchRecord) -> Unit {
         physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
         size: i32::try_from(record.len).unwrap_or(i32::MAX),
         tags_code: record.tags_code,
+    }
+}
+
+fn batch_unit(record: &DispatchRecord) -> BatchUnit {
+    BatchUnit {
+        unit: unit(record),
+        store_timestamp: record.store_timestamp,
+        base_offset: record.queue_offset.unwrap_or(0),
+        count: record.message_count,
     }
 }
 

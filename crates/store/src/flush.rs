@@ -13,7 +13,7 @@ use crate::config::FlushDiskType;
 use crate::core::Core;
 use crate::dispatch::Dispatched;
 use crate::index::Index;
-use crate::queue_files::QueueFiles;
+use crate::queue_table::QueueTable;
 
 /// So many changed queue files are flushed every flushIntervalConsumeQueue, more only thoroughly: each costs a sync.
 const FEW_FILES: usize = 16;
@@ -102,7 +102,7 @@ impl Flusher {
 pub(crate) struct Checkpointer {
     pub(crate) flusher: Flusher,
     pub(crate) dispatched: Arc<Dispatched>,
-    pub(crate) queue_files: Arc<QueueFiles>,
+    pub(crate) queues: Arc<QueueTable>,
     pub(crate) index: Option<Arc<Index>>,
 }
 
@@ -119,7 +119,7 @@ impl Checkpointer {
                 continue;
             }
             core.checkpoint.pause(often.min(seldom), || core.stopping());
-            if self.queue_files.dirty_files() > FEW_FILES {
+            if self.queues.dirty_files() > FEW_FILES {
                 core.checkpoint.pause(seldom.saturating_sub(often), || core.stopping());
             }
             if core.stopping() {
@@ -140,7 +140,7 @@ impl Checkpointer {
         let last_record = self.dispatched.last_record();
         let durable = self.dispatched.offset();
         self.flusher.flush()?;
-        self.queue_files.flush()?;
+        self.queues.flush()?;
         if let Some(index) = &self.index {
             index.flush(core)?;
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use codec::consume_queue::Unit;
 
-use crate::consume_queue::Queue;
+use crate::consume_queue::{Entry, Queue};
 use crate::core::Counters;
 use crate::mmap::MappedSlice;
 use crate::read::{
@@ -20,8 +20,6 @@ use crate::store::MessageStore;
 
 /// Units read from a queue at a time.
 const UNITS_PER_READ: i64 = 64;
-/// Bytes of a unit, as maxFilterMessageSize counts them.
-const UNIT_LEN: usize = codec::consume_queue::UNIT_LEN;
 
 impl MessageStore {
     /// Messages of one queue from an offset on; Java's getMessage with its statuses and corrections of the offset.
@@ -29,6 +27,7 @@ impl MessageStore {
         let mut result = GetResult {
             status: GetMessageStatus::NoMatchedLogicQueue,
             messages: Vec::new(),
+            message_count: 0,
             total_bytes: 0,
             next_begin_offset: 0,
             min_offset: 0,
@@ -58,7 +57,7 @@ impl MessageStore {
         let counters = &self.core.counters;
         if result.status == GetMessageStatus::Found {
             Counters::add(&counters.gets_found, 1);
-            Counters::add(&counters.got_messages, result.messages.len());
+            Counters::add(&counters.got_messages, result.message_count);
             Counters::add(&counters.got_bytes, result.total_bytes);
         } else {
             Counters::add(&counters.gets_missed, 1);
@@ -75,34 +74,35 @@ impl MessageStore {
     ) -> io::Result<()> {
         let files = self.queues.files();
         let log_end = self.log.wrote();
-        let limits = Limits::new(self, query);
+        let limits = Limits::new(self, query, queue.files(files).unit_len());
         let mut last_physical_offset = 0;
         // A record that is gone takes those behind it in the same commit-log file with it.
         let mut skip_before = None;
         let mut files_left = self.core.config.travel_cq_file_num_when_get_message.max(1);
         'queue: while result.next_begin_offset < result.max_offset && files_left > 0 {
             let from = result.next_begin_offset;
-            let units = queue.units(files, from, UNITS_PER_READ)?;
-            if units.is_empty() {
+            let entries = queue.entries(files, from, UNITS_PER_READ)?;
+            if entries.is_empty() {
                 if result.messages.is_empty() {
                     result.status = GetMessageStatus::OffsetFoundNull;
                     result.next_begin_offset = files.base_at(from) + files.units_per_file();
                 }
                 break;
             }
-            for (queue_offset, unit) in (from..).zip(units) {
+            for Entry { queue_offset, count, unit } in entries {
                 let physical_offset = u64::try_from(unit.physical_offset).unwrap_or(0);
                 let len = usize::try_from(unit.size).unwrap_or(0);
                 let in_memory = log_end.saturating_sub(physical_offset) <= limits.memory;
-                if limits.scanned_enough(queue_offset) || limits.is_full(result, len, in_memory) {
+                if limits.scanned_enough(queue_offset) || limits.is_full(result, len, count, in_memory) {
                     break 'queue;
                 }
                 last_physical_offset = physical_offset;
-                result.next_begin_offset = queue_offset + 1;
+                result.next_begin_offset = queue_offset + count;
                 if skip_before.is_some_and(|offset| physical_offset < offset) {
                     continue;
                 }
-                if !filter.by_queue_unit(unit.tags_code) {
+                // Without its extension nobody knows the tag: the consumer looks.
+                if self.queues.ext().tags_code(queue, unit.tags_code).is_some_and(|code| !filter.by_queue_unit(code)) {
                     continue;
                 }
                 let Some(record) = self.record_of_unit(&unit, query.queue_id, queue_offset) else {
@@ -122,10 +122,11 @@ impl MessageStore {
                     continue;
                 }
                 result.total_bytes += record.len();
+                result.message_count += usize::try_from(count).unwrap_or(1);
                 result.messages.push(record);
                 result.status = GetMessageStatus::Found;
             }
-            if files.base_at(result.next_begin_offset) == result.next_begin_offset {
+            if queue.batch().is_none() && files.base_at(result.next_begin_offset) == result.next_begin_offset {
                 files_left = if result.messages.is_empty() { files_left - 1 } else { 0 };
             }
         }
@@ -168,10 +169,16 @@ impl MessageStore {
                 high = middle;
             }
         }
-        match boundary {
+        let found = match boundary {
             Boundary::Lower => low,
             Boundary::Upper => (low - 1).max(min),
+        };
+        if queue.batch().is_none() {
+            return found;
         }
+        // Java names the first message of a batch, and the last batch where it should be none. Source:
+        // BatchConsumeQueue.getOffsetInQueueByTime.
+        self.entry(&queue, found.min(max - 1)).map_or(found, |entry| entry.queue_offset)
     }
 
     /// Store time of the message at a position, ms.
@@ -196,9 +203,10 @@ impl MessageStore {
 
     /// Whether the message at a position is in the page cache; Java's checkInMemByConsumeOffset.
     pub fn in_memory(&self, topic: &str, queue_id: i32, queue_offset: i64) -> bool {
-        let Some(unit) = self.find(topic, queue_id).and_then(|queue| self.unit(&queue, queue_offset)) else {
+        let Some(entry) = self.find(topic, queue_id).and_then(|queue| self.entry(&queue, queue_offset)) else {
             return false;
         };
+        let unit = entry.unit;
         let (Ok(offset), Ok(len)) = (u64::try_from(unit.physical_offset), u32::try_from(unit.size)) else {
             return false;
         };
@@ -252,18 +260,20 @@ impl MessageStore {
         let (mut at, max) = (index.max(queue.min_offset()), queue.max_offset());
         while units.len() < count && at < max {
             let wanted = i64::try_from(count - units.len()).unwrap_or(i64::MAX).min(1024);
-            let Ok(read) = queue.units(self.queues.files(), at, wanted) else { break };
+            let Ok(read) = queue.entries(self.queues.files(), at, wanted) else { break };
             if read.is_empty() {
                 break;
             }
-            for unit in read {
+            for Entry { queue_offset, count, unit } in read {
+                at = queue_offset;
                 units.push(QueueUnit {
-                    queue_offset: at,
+                    queue_offset,
+                    message_count: count,
                     physical_offset: u64::try_from(unit.physical_offset).unwrap_or(0),
                     size: u32::try_from(unit.size).unwrap_or(0),
-                    tags_code: unit.tags_code,
+                    tags_code: self.tags_code(&queue, &unit, at),
                 });
-                at += 1;
+                at += count;
             }
         }
         units
@@ -276,13 +286,21 @@ impl MessageStore {
         })
     }
 
-    fn unit(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<Unit> {
-        queue.units(self.queues.files(), queue_offset, 1).ok()?.first().copied()
+    fn entry(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<Entry> {
+        queue.entries(self.queues.files(), queue_offset, 1).ok()?.first().copied()
+    }
+
+    /// The tagsCode of a unit; from its record when the extension that had it is lost.
+    fn tags_code(&self, queue: &Queue, unit: &Unit, queue_offset: i64) -> i64 {
+        self.queues.ext().tags_code(queue, unit.tags_code).unwrap_or_else(|| {
+            let record = self.record_of_unit(unit, queue.queue_id, queue_offset);
+            record.and_then(|record| Some(self.delays.tags_code_of(&MessageRecord::parse(&record).ok()?))).unwrap_or(0)
+        })
     }
 
     fn store_time_in(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<i64> {
-        let unit = self.unit(queue, queue_offset)?;
-        let record = self.record_of_unit(&unit, queue.queue_id, queue_offset)?;
+        let entry = self.entry(queue, queue_offset)?;
+        let record = self.record_of_unit(&entry.unit, queue.queue_id, entry.queue_offset)?;
         Some(MessageRecord::parse(&record).ok()?.store_timestamp)
     }
 
@@ -321,15 +339,15 @@ struct Limits {
 }
 
 impl Limits {
-    fn new(store: &MessageStore, query: &GetQuery<'_>) -> Limits {
+    fn new(store: &MessageStore, query: &GetQuery<'_>, unit_len: usize) -> Limits {
         let config = &store.core.config;
-        let scan_bytes = config.max_filter_message_size.max(query.max_num.saturating_mul(UNIT_LEN));
+        let scan_bytes = config.max_filter_message_size.max(query.max_num.saturating_mul(unit_len));
         let ratio = u64::from(config.access_message_in_memory_max_ratio);
         Limits {
             begin_offset: query.queue_offset,
             max_num: query.max_num,
             max_bytes: query.max_bytes.clamp(100, MAX_PULL_BYTES),
-            scan_units: i64::try_from(scan_bytes.div_ceil(UNIT_LEN)).unwrap_or(i64::MAX),
+            scan_units: i64::try_from(scan_bytes.div_ceil(unit_len)).unwrap_or(i64::MAX),
             memory: (store.total_memory / 100).saturating_mul(ratio),
             in_memory: (config.max_transfer_bytes_on_message_in_memory, config.max_transfer_count_on_message_in_memory),
             on_disk: (config.max_transfer_bytes_on_message_in_disk, config.max_transfer_count_on_message_in_disk),
@@ -340,14 +358,15 @@ impl Limits {
         queue_offset - self.begin_offset >= self.scan_units
     }
 
-    /// Whether a message of `len` bytes more is too much; the first never is.
-    fn is_full(&self, result: &GetResult, len: usize, in_memory: bool) -> bool {
-        let count = result.messages.len();
+    /// Whether a record of `len` bytes and so many messages more is too much; the first never is.
+    fn is_full(&self, result: &GetResult, len: usize, messages: i64, in_memory: bool) -> bool {
+        let count = result.message_count;
         if count == 0 {
             return false;
         }
+        let messages = usize::try_from(messages).unwrap_or(1);
         let bytes = result.total_bytes.saturating_add(len);
         let (max_bytes, max_count) = if in_memory { self.in_memory } else { self.on_disk };
-        count + 1 > self.max_num || bytes > self.max_bytes || bytes > max_bytes || count >= max_count
+        count + messages > self.max_num || bytes > self.max_bytes || bytes > max_bytes || count >= max_count
     }
 }

@@ -7,12 +7,14 @@
 #![cfg_attr(test, allow(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "tests may panic"))]
 
 mod allocate;
+mod batch_consume_queue;
 mod checkpoint;
 mod clean;
 mod clock;
 mod commit_log;
 mod config;
 mod consume_queue;
+mod consume_queue_ext;
 mod core;
 mod dispatch;
 mod error;
@@ -28,6 +30,7 @@ mod mmap;
 pub mod offline;
 mod open;
 mod progress;
+mod put;
 mod queue_files;
 mod queue_table;
 mod read;
@@ -40,6 +43,7 @@ mod store;
 mod sys;
 mod watermark;
 
+pub use batch_consume_queue::QueueType;
 pub use clock::{Clock, FakeClock, SystemClock};
 pub use config::{FlushDiskType, StoreConfig};
 pub use error::{FlushError, OpenError, PutError};

@@ -1,8 +1,9 @@
 //! The commit-log directories as a start finds them.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
@@ -17,7 +18,10 @@ use crate::mmap::MappedFile;
 /// [`OpenError::Corrupted`] for a file that is missing, doubled or has another length than the rest.
 pub(crate) fn load(core: &Core) -> Result<Vec<MappedFile>, OpenError> {
     let mut found = Vec::new();
-    for dir in core.config.commit_log_paths() {
+    let config = &core.config;
+    let dirs: BTreeSet<PathBuf> =
+        config.commit_log_paths().into_iter().chain(config.read_only_commit_log_store_paths.clone()).collect();
+    for dir in dirs {
         let items = core.fs.list(&dir).map_err(|error| io_error("list", &dir, error))?;
         for item in items.into_iter().filter(|item| !item.is_dir) {
             let path = dir.join(&item.name);
@@ -66,7 +70,10 @@ fn check(
     if first_offset != expected {
         return Err(corrupted(
             0,
-            format!("the file that begins at {expected} should come before it; restore it (or remove the doubled one)"),
+            format!(
+                "the file that begins at {expected} should come before it; restore it (or remove the doubled one), or \
+                 name the directory that has it in storePathCommitLog or readOnlyCommitLogStorePaths"
+            ),
         ));
     }
     Ok(())

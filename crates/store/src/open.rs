@@ -11,6 +11,7 @@ use crate::allocate::Allocator;
 use crate::checkpoint::{Found, StoreCheckpoint};
 use crate::clean::Cleaner;
 use crate::commit_log::CommitLog;
+use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::core::Core;
 use crate::dispatch::{Dispatched, Dispatcher};
 use crate::error::OpenError;
@@ -31,6 +32,8 @@ use crate::sys::{LockError, RangeLock};
 
 /// Smallest commit-log file: a record of the smallest kind and the filler behind it, with room to spare.
 const MIN_COMMIT_LOG_FILE: u64 = 1024;
+/// Smallest file of a consume-queue extension: some units of the smallest kind.
+const MIN_EXT_FILE: u64 = 1024;
 /// Largest: positions in a file are Java ints.
 const MAX_COMMIT_LOG_FILE: u64 = i32::MAX as u64;
 
@@ -107,17 +110,31 @@ fn recover(
         let path = core.config.store_path_root_dir.join("checkpoint");
         checkpoint.begin_recovery(core, log.start).map_err(|error| io_error("flush", &path, error))?;
     }
+    let ext_root = core.config.store_path_root_dir.join("consumequeue_ext");
+    let batch_root = core.config.store_path_root_dir.join("batchconsumequeue");
     if files.is_empty() {
         recovery::forget_queues(core, &queue_root)?;
+        recovery::forget_queues(core, &ext_root)?;
+        recovery::forget_queues(core, &batch_root)?;
     }
-    let size = core.config.mapped_file_size_consume_queue;
-    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, Arc::clone(checkpoint)));
-    queue_files.set_log_min(log.min);
-    let queues = QueueTable::open(Arc::clone(&queue_files)).map_err(|error| io_error("list", &queue_root, error))?;
+    let config = &core.config;
+    let ext = ConsumeQueueExt::new(
+        Arc::clone(&core.fs),
+        ext_root,
+        config.mapped_file_size_consume_queue_ext,
+        config.enable_consume_queue_ext,
+    );
+    let size = config.mapped_file_size_consume_queue;
+    let queue_files = QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, Arc::clone(checkpoint));
+    let size = config.mapper_file_size_batch_consume_queue;
+    let batch_files = QueueFiles::of_batches(Arc::clone(&core.fs), batch_root, size, Arc::clone(checkpoint));
+    let queues = QueueTable::open(Arc::new(queue_files), Arc::new(batch_files), ext, &config.batch_topics)
+        .map_err(|error| io_error("list", &queue_root, error))?;
+    queues.set_log_min(log.min);
     if last_exit == LastExit::Clean && found.own.is_none() {
         recovery::check_queues(&files, &queues, &log)?;
     }
-    queue_files.set_log_end(log.end);
+    queues.set_log_end(log.end);
     mark_in_use(core)?;
     let (index, index_from) = open_index(core, last_exit, found, checkpoint, log.end)?;
 
@@ -139,7 +156,7 @@ fn recover(
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
-    let checkpointer = Checkpointer { flusher, dispatched, queue_files, index };
+    let checkpointer = Checkpointer { flusher, dispatched, queues: Arc::clone(&dispatcher.queues), index };
     Ok(Parts { dispatcher, checkpointer, recovered_from })
 }
 
@@ -194,7 +211,7 @@ fn commit_log(
     });
     let current = writer.as_ref().map(|writer| Arc::clone(writer.file()));
     let next_offset = current.as_ref().map_or(end, |file| file.end_offset());
-    let paths = core.config.commit_log_paths();
+    let paths = core.config.writable_commit_log_paths();
     let first_path = paths.first().cloned().unwrap_or_default();
     let allocator = Arc::new(Allocator::new(Arc::clone(core), paths, size, current, next_offset));
     allocator.work();
@@ -219,9 +236,22 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
     if !(MIN_COMMIT_LOG_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {
         return Err(wrong("mappedFileSizeCommitLog", size.to_string(), "allowed are 1024 to 2147483647 bytes"));
     }
+    if config.writable_commit_log_paths().is_empty() {
+        let value = config.read_only_commit_log_store_paths.iter().map(|path| path.display().to_string());
+        let reason = "leaves no directory of storePathCommitLog to write to; add one there";
+        return Err(wrong("readOnlyCommitLogStorePaths", value.collect::<Vec<_>>().join(","), reason));
+    }
     let size = config.mapped_file_size_consume_queue;
     if !(20..=MAX_COMMIT_LOG_FILE).contains(&size) {
         return Err(wrong("mappedFileSizeConsumeQueue", size.to_string(), "allowed are 20 to 2147483647 bytes"));
+    }
+    let size = config.mapper_file_size_batch_consume_queue;
+    if !(46..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mapperFileSizeBatchConsumeQueue", size.to_string(), "allowed are 46 to 2147483647 bytes"));
+    }
+    let size = config.mapped_file_size_consume_queue_ext;
+    if !(MIN_EXT_FILE..=MAX_COMMIT_LOG_FILE).contains(&size) {
+        return Err(wrong("mappedFileSizeConsumeQueueExt", size.to_string(), "allowed are 1024 to 2147483647 bytes"));
     }
     let size = u64::from(config.max_hash_slot_num) * 4 + u64::from(config.max_index_num) * 20 + 40;
     if config.max_hash_slot_num == 0 || config.max_index_num < 2 || size > MAX_COMMIT_LOG_FILE {

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use codec::batch_consume_queue::BATCH_UNIT_LEN;
 use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
 
 use crate::checkpoint::StoreCheckpoint;
-use crate::consume_queue::{Queue, queue_file_name};
+use crate::consume_queue::Queue;
 use crate::fs::FileSystem;
 use crate::inventory::Inventory;
+use crate::mapped_file_queue::file_name;
 
 /// More dirty files than this are flushed with the whole file system.
 const MAX_SINGLE_FLUSHES: usize = 256;
@@ -21,6 +23,9 @@ const MAX_SINGLE_FLUSHES: usize = 256;
 pub(crate) struct QueueFiles {
     fs: Arc<dyn FileSystem>,
     root: PathBuf,
+    unit_len: usize,
+    /// The setting that says how long files are.
+    size_key: &'static str,
     units_per_file: i64,
     file_bytes: u64,
     /// End of the log when it was recovered: units that point behind it are of records that never were.
@@ -48,11 +53,34 @@ impl QueueFiles {
         file_bytes: u64,
         checkpoint: Arc<StoreCheckpoint>,
     ) -> QueueFiles {
-        let unit = UNIT_LEN as u64;
+        QueueFiles::of_units(fs, root, UNIT_LEN, file_bytes, "mappedFileSizeConsumeQueue", checkpoint)
+    }
+
+    /// [`QueueFiles::new`] for the directory `batchconsumequeue`.
+    pub(crate) fn of_batches(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        file_bytes: u64,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> QueueFiles {
+        QueueFiles::of_units(fs, root, BATCH_UNIT_LEN, file_bytes, "mapperFileSizeBatchConsumeQueue", checkpoint)
+    }
+
+    fn of_units(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        unit_len: usize,
+        file_bytes: u64,
+        size_key: &'static str,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> QueueFiles {
+        let unit = unit_len as u64;
         let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
         QueueFiles {
             fs,
             root,
+            unit_len,
+            size_key,
             units_per_file,
             file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
             log_end: AtomicU64::new(u64::MAX),
@@ -71,6 +99,19 @@ impl QueueFiles {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub(crate) fn unit_len(&self) -> usize {
+        self.unit_len
+    }
+
+    pub(crate) fn size_key(&self) -> &'static str {
+        self.size_key
+    }
+
+    /// Byte position of unit `index`.
+    pub(crate) fn position(&self, index: i64) -> u64 {
+        u64::try_from(index).unwrap_or(0) * self.unit_len as u64
     }
 
     pub(crate) fn units_per_file(&self) -> i64 {
@@ -119,12 +160,12 @@ impl QueueFiles {
     }
 
     pub(crate) fn file_path(&self, queue: &Queue, base: i64) -> PathBuf {
-        self.queue_dir(queue).join(queue_file_name(base))
+        self.queue_dir(queue).join(file_name(self.position(base)))
     }
 
     /// First unit of the file that starts at byte `position` of its queue.
     pub(crate) fn base_of(&self, position: u64) -> i64 {
-        i64::try_from(position / UNIT_LEN as u64).unwrap_or(i64::MAX)
+        i64::try_from(position / self.unit_len as u64).unwrap_or(i64::MAX)
     }
 
     /// First unit of the file that has `queue_offset`.
@@ -160,14 +201,14 @@ impl QueueFiles {
 
     /// `queue` has a directory.
     pub(crate) fn note_on_disk(&self, queue: &Queue) {
-        if !queue.on_disk.swap(true, Ordering::AcqRel) {
+        if !queue.set_on_disk(true) {
             self.checkpoint.note_queues(|queues| queues.add(&inventory_name(queue)));
         }
     }
 
     /// The directories of `deleted` are about to be removed.
     pub(crate) fn strike_off(&self, deleted: &[Arc<Queue>]) {
-        for queue in deleted.iter().filter(|queue| queue.on_disk.swap(false, Ordering::AcqRel)) {
+        for queue in deleted.iter().filter(|queue| queue.set_on_disk(false)) {
             self.checkpoint.note_queues(|queues| queues.remove(&inventory_name(queue)));
         }
     }

@@ -1,13 +1,17 @@
 //! All consume queues: found by topic and queue id with one hash look-up.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use parking_lot::RwLock;
+use tracing::warn;
 
+use crate::batch_consume_queue::{BatchConsumeQueue, QueueType};
 use crate::consume_queue::Queue;
+use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::queue_files::QueueFiles;
 
 const SHARDS: usize = 64;
@@ -17,19 +21,32 @@ type Topics = std::collections::HashMap<Arc<str>, Vec<Arc<Queue>>, FixedState>;
 #[derive(Debug)]
 pub(crate) struct QueueTable {
     files: Arc<QueueFiles>,
+    batch_files: Arc<QueueFiles>,
+    ext: ConsumeQueueExt,
+    /// Topics whose queues are made to hold batches.
+    batch_topics: RwLock<HashSet<String>>,
     hasher: FixedState,
     shards: Vec<RwLock<Topics>>,
 }
 
 impl QueueTable {
-    /// Lists the queues that have a directory; none of them is opened.
+    /// Lists the queues that have a directory; none of them is opened. `batch_topics` are those whose queues hold batches,
+    /// as far as they are known.
     /// # Errors
     /// What the system said.
-    pub(crate) fn open(files: Arc<QueueFiles>) -> io::Result<QueueTable> {
+    pub(crate) fn open(
+        files: Arc<QueueFiles>,
+        batch_files: Arc<QueueFiles>,
+        ext: ConsumeQueueExt,
+        batch_topics: &[String],
+    ) -> io::Result<QueueTable> {
         let table = QueueTable {
             hasher: FixedState::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             files,
+            batch_files,
+            ext,
+            batch_topics: RwLock::default(),
         };
         for topic in table.files.fs().list(table.files.root())?.iter().filter(|item| item.is_dir) {
             for queue in table.files.fs().list(&table.files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
@@ -39,7 +56,83 @@ impl QueueTable {
                 }
             }
         }
+        batch_topics.iter().for_each(|topic| table.set_type(topic, QueueType::Batch));
+        let files = Arc::clone(&table.batch_files);
+        for topic in files.fs().list(files.root())?.iter().filter(|item| item.is_dir) {
+            for queue in files.fs().list(&files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
+                if let Ok(queue_id) = queue.name.parse::<i32>() {
+                    table.set_type(&topic.name, QueueType::Batch);
+                    let queue = table.find_or_insert(&topic.name, queue_id);
+                    table.files.note_on_disk(&queue);
+                }
+            }
+        }
         Ok(table)
+    }
+
+    /// How queues of a topic are made.
+    pub(crate) fn queue_type(&self, topic: &str) -> QueueType {
+        match self.batch_topics.read().contains(topic) {
+            true => QueueType::Batch,
+            false => QueueType::Simple,
+        }
+    }
+
+    /// Queues of this topic are made so from now on; a topic that has queues of the other type keeps it.
+    pub(crate) fn set_type(&self, topic: &str, queue_type: QueueType) {
+        if self.queue_type(topic) == queue_type {
+            return;
+        }
+        if !self.of_topic(topic).is_empty() {
+            warn!(
+                topic,
+                ?queue_type,
+                "the topic has queues of the other type and keeps it; a Java broker does not start with them until the \
+                 attribute queue.type says what they are"
+            );
+            return;
+        }
+        match queue_type {
+            QueueType::Simple => drop(self.batch_topics.write().remove(topic)),
+            QueueType::Batch => drop(self.batch_topics.write().insert(topic.to_owned())),
+        }
+    }
+
+    /// What queues know besides.
+    pub(crate) fn ext(&self) -> &ConsumeQueueExt {
+        &self.ext
+    }
+
+    /// The log begins here now.
+    pub(crate) fn set_log_min(&self, log_min: u64) {
+        self.files.set_log_min(log_min);
+        self.batch_files.set_log_min(log_min);
+    }
+
+    /// Recovery found this end; queues that are loaded from now on are cut there.
+    pub(crate) fn set_log_end(&self, log_end: u64) {
+        self.files.set_log_end(log_end);
+        self.batch_files.set_log_end(log_end);
+    }
+
+    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
+    pub(crate) fn distrust_from(&self, offset: u64) {
+        self.files.distrust_from(offset);
+        self.batch_files.distrust_from(offset);
+    }
+
+    /// How many files have changed since the last flush.
+    pub(crate) fn dirty_files(&self) -> usize {
+        self.files.dirty_files() + self.batch_files.dirty_files()
+    }
+
+    /// Brings everything written before the call to the disk.
+    /// # Errors
+    /// What the system said; what was to be flushed is then unknown.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.ext.flush()?;
+        self.files.flush()?;
+        self.batch_files.flush()
     }
 
     pub(crate) fn files(&self) -> &Arc<QueueFiles> {
@@ -97,13 +190,15 @@ impl QueueTable {
     }
 
     fn find_or_insert(&self, topic: &str, queue_id: i32) -> Arc<Queue> {
-        let Some(shard) = self.shard(topic) else { return Arc::new(Queue::new(topic.into(), queue_id)) };
+        let Some(shard) = self.shard(topic) else { return Arc::new(Queue::new(topic.into(), queue_id, None)) };
         let mut topics = shard.write();
         if let Some(queue) = look_up(&topics, topic, queue_id) {
             return queue;
         }
         let name = topics.get_key_value(topic).map_or_else(|| Arc::from(topic), |(name, _)| Arc::clone(name));
-        let queue = Arc::new(Queue::new(Arc::clone(&name), queue_id));
+        let batch = (self.queue_type(topic) == QueueType::Batch)
+            .then(|| BatchConsumeQueue::new(Arc::clone(&name), queue_id, Arc::clone(&self.batch_files)));
+        let queue = Arc::new(Queue::new(Arc::clone(&name), queue_id, batch));
         let queues = topics.entry(name).or_default();
         let at = queues.partition_point(|other| other.queue_id < queue_id);
         queues.insert(at, Arc::clone(&queue));

@@ -56,8 +56,11 @@ pub enum GetMessageStatus {
 pub struct GetResult {
     /// How it went.
     pub status: GetMessageStatus,
-    /// Whole records, in queue order.
+    /// Whole records, in queue order. In a queue of batches each holds one message or several; the first may begin before
+    /// the offset asked for.
     pub messages: Vec<MappedSlice>,
+    /// How many messages they hold.
+    pub message_count: usize,
     /// Bytes of all of them.
     pub total_bytes: usize,
     /// Where to go on.
@@ -116,8 +119,10 @@ pub struct QueryResult {
 /// One unit of a consume queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueUnit {
-    /// Position in the queue.
+    /// Position in the queue; of a batch that of its first message.
     pub queue_offset: i64,
+    /// How many messages the record holds; 1 but in a queue of batches.
+    pub message_count: i64,
     /// Position of the record in the commit log.
     pub physical_offset: u64,
     /// Bytes of the record.

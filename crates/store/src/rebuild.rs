@@ -6,26 +6,26 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::Arc;
 
-use codec::consume_queue::{UNIT_LEN, Unit};
+use codec::consume_queue::Unit;
 use foldhash::fast::FixedState;
 use tracing::{debug, info, warn};
 
 use crate::checkpoint::Own;
 use crate::commit_log::{CommitLog, DispatchRecord};
-use crate::consume_queue::Queue;
-use crate::dispatch::{Dispatcher, unit};
+use crate::consume_queue::{Entry as QueueEntry, Queue};
+use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
 use crate::index::LastExit;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
 use crate::queue_files::QueueFiles;
-use crate::record::{Step, step};
+use crate::record::{Check, Step, step};
 use crate::recovery::{Log, load_all};
 use crate::scan::{Piece, Scan};
 
-/// Units that are kept until they are written, 5 MB.
-const MAX_PENDING: usize = 256 * 1024;
+/// Records whose units are kept until they are written, 6 MB.
+const MAX_PENDING: usize = 64 * 1024;
 
 /// Reads the log as far back as needed. `index_from`: the index lacks messages from there on; `own`: what the checkpoint
 /// says, unless a Java broker had the store since. Returns from where the log was read.
@@ -44,12 +44,12 @@ pub(crate) fn dispatch(
     let checkpoint = Arc::clone(&dispatcher.checkpoint);
     if matches!(last_exit, LastExit::Unknown { .. }) {
         // Of units of later records any may be missing or torn: they are all written again.
-        queues.files().distrust_from(log.start);
+        queues.distrust_from(log.start);
         load_all(&queues).map_err(failed)?;
         for queue in queues.all() {
             drop_torn_units(dispatcher, &queue).map_err(failed)?;
         }
-        queues.files().set_log_end(log.end);
+        queues.set_log_end(log.end);
     }
     let oldest = own.map_or(0, |own| own.emptied).clamp(log.min, log.start);
     let queues_from = if queues.len() == 0 { oldest } else { log.start };
@@ -61,7 +61,7 @@ pub(crate) fn dispatch(
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
     // Of the last message some keys may be missing.
     let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
-    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending_units: 0 };
+    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0 };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {
         let key = key(&record.queue);
@@ -100,38 +100,38 @@ struct Rebuild<'a> {
     log: &'a Log,
     /// By the address of the queue.
     tails: HashMap<usize, Tail, FixedState>,
-    pending_units: usize,
+    /// Records of all tails that are not written yet.
+    pending: usize,
 }
 
 /// The end of one queue.
 struct Tail {
     queue: Arc<Queue>,
-    /// One behind the last unit.
+    /// One behind the last message.
     end: i64,
     /// What the last unit points to; -1 when there is none, or a blank one.
     newest: i64,
-    /// The last units, which are not written yet.
-    pending: Vec<u8>,
+    /// The last records, whose units are not written yet.
+    pending: Vec<DispatchRecord>,
 }
 
 impl Tail {
     fn of(queue: &Arc<Queue>, files: &QueueFiles) -> io::Result<Tail> {
         let end = queue.max_offset();
-        let last = queue.units(files, end - 1, 1)?.first().copied().filter(|unit| !unit.is_blank());
+        let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
         let newest = last.map_or(-1, |unit| unit.physical_offset);
         Ok(Tail { queue: Arc::clone(queue), end, newest, pending: Vec::new() })
     }
 
-    /// Returns how many units were written.
-    fn write(&mut self, files: &QueueFiles) -> io::Result<usize> {
+    /// Returns how many records were pending.
+    fn write(&mut self, dispatcher: &Dispatcher) -> io::Result<usize> {
         let pending = std::mem::take(&mut self.pending);
-        let count = pending.len() / UNIT_LEN;
-        if count > 0 {
-            self.queue.write(files, self.end - i64::try_from(count).unwrap_or(0), &pending)?;
+        if let Some(begin) = pending.first().and_then(|record| record.queue_offset) {
+            dispatcher.write_units(&self.queue, begin, pending.iter(), &mut Vec::new())?;
             self.queue.publish(self.end);
             self.queue.set_next_offset(self.end);
         }
-        Ok(count)
+        Ok(pending.len())
     }
 }
 
@@ -145,7 +145,7 @@ impl Rebuild<'_> {
         let files = self.dispatcher.log.files().files();
         let files: Vec<&MappedFile> = files.iter().map(|file| &**file).collect();
         let progress = Progress::new("building consume queues and index", self.log.end.saturating_sub(from));
-        let scan = Scan { files: &files, from, to: self.log.end, check_crc: false, progress: &progress };
+        let scan = Scan { files: &files, from, to: self.log.end, check: Check::Form, progress: &progress };
         scan.run(|piece| {
             match piece {
                 Piece::Records(records) => {
@@ -154,7 +154,7 @@ impl Rebuild<'_> {
                         visit(self, &dispatch, record.properties)?;
                     }
                     self.dispatcher.commit_index()?;
-                    if self.pending_units >= MAX_PENDING {
+                    if self.pending >= MAX_PENDING {
                         self.write_all()?;
                     }
                 }
@@ -182,7 +182,7 @@ impl Rebuild<'_> {
             warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
             return Ok(false);
         }
-        let unit = unit(record);
+        let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
         let queues = Arc::clone(&self.dispatcher.queues);
         let files = queues.files();
         let tail = match self.tails.entry(key(queue)) {
@@ -190,14 +190,14 @@ impl Rebuild<'_> {
             Entry::Vacant(none) => none.insert(Tail::of(queue, files)?),
         };
         // It is there already, or of a topic that was deleted since: the queue is further on in the log.
-        if tail.end > 0 && tail.newest >= unit.physical_offset {
+        if tail.end > 0 && tail.newest >= physical_offset {
             return Ok(false);
         }
         if queue_offset > tail.end && !may_begin {
             return Ok(true);
         }
         if queue_offset != tail.end {
-            self.pending_units -= tail.write(files)?;
+            self.pending -= tail.write(self.dispatcher)?;
             if queue_offset < tail.end {
                 // The place of an earlier record: the topic was deleted and made anew, or the unit is torn.
                 queue.rewind(files, queue_offset)?;
@@ -209,17 +209,16 @@ impl Rebuild<'_> {
                 queue.fill_blank(files, queue_offset)?;
             }
         }
-        tail.end = queue_offset + 1;
-        tail.newest = unit.physical_offset;
-        tail.pending.extend_from_slice(&unit.encode());
-        self.pending_units += 1;
+        tail.end = queue_offset + i64::from(record.message_count);
+        tail.newest = physical_offset;
+        tail.pending.push(record.clone());
+        self.pending += 1;
         Ok(false)
     }
 
     fn write_all(&mut self) -> io::Result<()> {
-        let files = self.dispatcher.queues.files();
-        self.tails.values_mut().try_for_each(|tail| tail.write(files).map(drop))?;
-        self.pending_units = 0;
+        self.tails.values_mut().try_for_each(|tail| tail.write(self.dispatcher).map(drop))?;
+        self.pending = 0;
         Ok(())
     }
 }
@@ -230,19 +229,21 @@ fn drop_torn_units(dispatcher: &Dispatcher, queue: &Arc<Queue>) -> io::Result<()
     let files = dispatcher.queues.files();
     let max = queue.max_offset();
     let mut end = max;
-    while end > 0 {
-        let last = queue.units(files, (end - 2).max(files.base_at(end - 1)), 2)?;
-        let torn = last.last().filter(|unit| !is_unit_of(&dispatcher.log, queue, end - 1, unit, last.first()));
-        let Some(unit) = torn else { break };
-        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, ?unit, "torn unit");
-        end -= 1;
+    while let Some(last) = queue.entries(files, end - 1, 1)?.first() {
+        let before = queue.entries(files, last.queue_offset - 1, 1)?;
+        if is_unit_of(&dispatcher.log, queue, last, before.first().map(|before| &before.unit)) {
+            break;
+        }
+        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, unit = ?last.unit, "torn unit");
+        end = last.queue_offset.min(end - 1);
     }
     if end < max { queue.rewind(files, end) } else { Ok(()) }
 }
 
 /// Whether the record that a unit points to is this one of the queue; of a record that has expired, whether it follows the
 /// unit before.
-fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, before: Option<&Unit>) -> bool {
+fn is_unit_of(log: &CommitLog, queue: &Queue, entry: &QueueEntry, before: Option<&Unit>) -> bool {
+    let unit = &entry.unit;
     let Ok(offset) = u64::try_from(unit.physical_offset) else { return false };
     if unit.is_blank() || !unit.is_written() {
         return unit.is_blank();
@@ -255,7 +256,7 @@ fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, be
     match step(&file, offset - file.first_offset(), false) {
         Step::Record(record) => {
             record.topic == queue.topic.as_bytes()
-                && (record.queue_id, record.queue_offset) == (queue.queue_id, queue_offset)
+                && (record.queue_id, record.queue_offset) == (queue.queue_id, entry.queue_offset)
         }
         _ => false,
     }

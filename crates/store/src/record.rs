@@ -7,6 +7,7 @@ use codec::message::{BLANK_MAGIC_CODE, MessageRecord, sys_flag};
 use codec::properties::names;
 
 use crate::commit_log::TagsCode;
+use crate::consume_queue::Queue;
 use crate::mmap::MappedFile;
 
 /// Topic in which messages wait for their delay; the tagsCode there is the delivery time.
@@ -68,6 +69,14 @@ pub fn enters_queue(flags: i32) -> bool {
     matches!(sys_flag::transaction_type(flags), sys_flag::TRANSACTION_NOT_TYPE | sys_flag::TRANSACTION_COMMIT_TYPE)
 }
 
+/// How many messages a record holds: more than one only in a queue of batches. Source: CommitLog.getMessageNum.
+pub(crate) fn message_count<'a>(queue: &Queue, flags: i32, inner_num: impl FnOnce() -> Option<&'a str>) -> i16 {
+    if flags & sys_flag::INNER_BATCH == 0 || queue.batch().is_none() {
+        return 1;
+    }
+    inner_num().and_then(|num| num.parse::<i16>().ok()).filter(|num| *num > 1).unwrap_or(1)
+}
+
 /// What lies at a position of a commit-log file.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
@@ -79,8 +88,25 @@ pub(crate) enum Step<'a> {
     End(String),
 }
 
-/// Looks at `position` of `file`. A record must say that it lies there; its CRC is checked when asked for.
-pub(crate) fn step(file: &MappedFile, position: u64, check_crc: bool) -> Step<'_> {
+/// How closely a record is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Its lengths and its place.
+    Form,
+    /// And bodyCRC, and that topic and properties are written.
+    Body,
+    /// And the CRC of the whole record, if it carries one.
+    Record,
+}
+
+impl From<bool> for Check {
+    fn from(check_crc: bool) -> Check {
+        if check_crc { Check::Body } else { Check::Form }
+    }
+}
+
+/// Looks at `position` of `file`. A record must say that it lies there; what else must hold is `check`.
+pub(crate) fn step(file: &MappedFile, position: u64, check: impl Into<Check>) -> Step<'_> {
     let bytes = usize::try_from(position).ok().and_then(|position| file.published_bytes().get(position..));
     let Some(bytes) = bytes.filter(|bytes| bytes.len() >= 8) else { return Step::End("end of file".to_owned()) };
     if bytes.get(4..8) == Some(BLANK_MAGIC_CODE.to_be_bytes().as_slice()) {
@@ -97,8 +123,10 @@ pub(crate) fn step(file: &MappedFile, position: u64, check_crc: bool) -> Step<'_
     if u64::try_from(record.physical_offset) != Ok(here) {
         return Step::End(format!("a record that says it belongs at {}", record.physical_offset));
     }
-    if check_crc {
-        if let Err(error) = record.check_body_crc() {
+    let check = check.into();
+    if check != Check::Form {
+        let whole = if check == Check::Record { record.check_prop_crc(bytes) } else { Ok(()) };
+        if let Err(error) = record.check_body_crc().and(whole) {
             return Step::End(error.to_string());
         }
         if is_torn(record.topic, record.properties) {

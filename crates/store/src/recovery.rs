@@ -70,8 +70,8 @@ pub(crate) fn find_end(
         let files: Vec<&MappedFile> = files.iter().collect();
         let to = files.last().map_or(start, |file| file.end_offset());
         let progress = Progress::new("checking the commit log", to.saturating_sub(start));
-        let check_crc = core.config.check_crc_on_recover;
-        let scan = Scan { files: &files, from: start, to, check_crc, progress: &progress };
+        let check = core.config.check_on_recover();
+        let scan = Scan { files: &files, from: start, to, check, progress: &progress };
         scan.run(|found| {
             match found {
                 Piece::Records(records) => {
@@ -175,7 +175,7 @@ fn check_last_record(files: &[MappedFile], found: &Found, durable: u64) -> Resul
 /// The newest file all of whose predecessors are certainly flushed and dispatched, by Java's checkpoint.
 fn java_start(core: &Core, files: &[MappedFile], found: &Found, last_exit: LastExit) -> u64 {
     let java = &found.java;
-    let matches = |file: &MappedFile| match step(file, 0, core.config.check_crc_on_recover) {
+    let matches = |file: &MappedFile| match step(file, 0, core.config.check_on_recover()) {
         Step::Record(record) if record.store_timestamp != 0 => {
             last_exit == LastExit::Clean
                 || (record.store_timestamp <= java.min_timestamp()

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
-use crate::record::{Step, step};
+use crate::record::{Check, Step, step};
 
 /// Records handed over at a time.
 const CHUNK: usize = 1024;
@@ -41,8 +41,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) from: u64,
     /// Nothing that begins here or behind is looked at.
     pub(crate) to: u64,
-    /// Whether a record must have the right checksum.
-    pub(crate) check_crc: bool,
+    /// How closely records are looked at.
+    pub(crate) check: Check,
     pub(crate) progress: &'a Progress,
 }
 
@@ -102,7 +102,7 @@ impl Scan<'_> {
         let mut offset = self.from.max(file.first_offset());
         let mut records = Vec::new();
         while offset < self.to.min(file.end_offset()) {
-            let found = match step(file, offset - file.first_offset(), self.check_crc) {
+            let found = match step(file, offset - file.first_offset(), self.check) {
                 Step::Record(record) => {
                     offset += record.total_size as u64;
                     records.push(record);

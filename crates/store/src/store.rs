@@ -1,39 +1,32 @@
 //! [`MessageStore`]: the whole of it.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use codec::message::RecordParts;
-use codec::properties::{self, MAX_PROPERTIES_LEN, names};
 use parking_lot::Mutex;
 use tracing::{error, info};
 
+use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::clean::{Cleaner, is_system_topic};
 use crate::clock::{Clock, SystemClock};
-use crate::commit_log::{AppendError, CommitLog, EncodedRecord};
+use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig};
-use crate::consume_queue::Queue;
-use crate::core::{Core, Counters};
+use crate::core::Core;
 use crate::dispatch::{Dispatched, Dispatcher, confirmed};
 use crate::error::{FlushError, OpenError, PutError};
 use crate::flush::Checkpointer;
 use crate::fs::{FileSystem, RealFileSystem};
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
-use crate::record::{DelayLevels, enters_queue, is_torn};
+use crate::record::DelayLevels;
 use crate::status::StoreStatus;
 use crate::sys::RangeLock;
 use crate::watermark::FlushWait;
 
-/// A record may be longer than maxMessageSize by this. Source: MessageExtEncoder.
-const RECORD_OVERHEAD: usize = 64 * 1024;
-/// Queue directories are named after topics.
-const MAX_FILE_NAME: usize = 255;
 /// LMQs are named so.
 const LMQ_PREFIX: &str = "%LMQ%";
 
@@ -124,7 +117,18 @@ impl MessageStore {
         if let Err(error) = self.cleaner.delete_queues(&queues) {
             error!(topic, %error, "files of a deleted topic are left behind");
         }
+        self.queues.set_type(topic, QueueType::Simple);
         queues.len()
+    }
+
+    /// How the queues of a topic are made: its attribute `queue.type`. A topic that has queues keeps what they are.
+    pub fn set_queue_type(&self, topic: &str, queue_type: QueueType) {
+        self.queues.set_type(topic, queue_type);
+    }
+
+    /// How the queues of a topic are, or would be made.
+    pub fn queue_type(&self, topic: &str) -> QueueType {
+        self.queues.queue_type(topic)
     }
 
     /// Deletes the consume queues of all topics that are not in `keep`, nor a system topic or an LMQ. Returns how many
@@ -245,141 +249,6 @@ impl MessageStore {
         threads.push(self.core.spawn("store-clean", move || cleaner.run())?);
         Ok(())
     }
-
-    fn put_all(&self, messages: &[Message<'_>], mut done: impl FnMut(PutResult)) -> Result<(), PutError> {
-        let result = loop {
-            match self.try_put_all(messages, &mut done) {
-                Err(AppendError::QueueDeleted) => {}
-                Err(AppendError::Put(error)) => break Err(error),
-                Ok(()) => break Ok(()),
-            }
-        };
-        if result.is_err() {
-            Counters::add(&self.core.counters.put_failures, messages.len());
-        }
-        result
-    }
-
-    fn try_put_all(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
-        thread_local! {
-            /// Heads and tails of the records being put.
-            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        self.core.check_writable().map_err(AppendError::Put)?;
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        let result = self.encode_and_append(messages, &mut scratch, done);
-        if scratch.capacity() <= 1 << 20 {
-            SCRATCH.set(scratch);
-        }
-        result
-    }
-
-    fn encode_and_append(
-        &self,
-        messages: &[Message<'_>],
-        scratch: &mut Vec<u8>,
-        done: &mut impl FnMut(PutResult),
-    ) -> Result<(), AppendError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let mut frames = Vec::new();
-        let mut single = (0, 0);
-        for message in messages {
-            self.check(message).map_err(AppendError::Put)?;
-            let start = scratch.len();
-            let head_len = parts(message).encode_around_body(scratch);
-            let head_len =
-                head_len.map_err(|_| AppendError::Put(PutError::Illegal { reason: "too long to encode" }))?;
-            single = (head_len, scratch.len() - start - head_len);
-            if messages.len() > 1 {
-                frames.push(single);
-            }
-        }
-        // One message, the common case, needs no heap.
-        let frames = if messages.len() > 1 { frames.as_slice() } else { std::slice::from_ref(&single) };
-        let mut rest = scratch.as_mut_slice();
-        let mut records = smallest::Records::new(messages.len());
-        for (message, (head_len, tail_len)) in messages.iter().zip(frames) {
-            let (head, behind) = std::mem::take(&mut rest).split_at_mut(*head_len);
-            let (tail, behind) = behind.split_at_mut(*tail_len);
-            rest = behind;
-            records.push(self.encoded(message, head, tail)?);
-        }
-        let records = records.as_mut_slice();
-        self.log.append(records)?;
-        let core = &self.core;
-        if core.config.flush_disk_type == FlushDiskType::AsyncFlush {
-            core.dispatch.notify();
-        }
-        core.note_appended();
-        Counters::add(&core.counters.puts, records.len());
-        for record in records {
-            Counters::add(&core.counters.put_bytes, usize::try_from(record.len).unwrap_or(0));
-            done(record.place);
-        }
-        Ok(())
-    }
-
-    fn encoded<'a>(
-        &self,
-        message: &Message<'a>,
-        head: &'a mut [u8],
-        tail: &'a [u8],
-    ) -> Result<EncodedRecord<'a>, AppendError> {
-        let len = head.len() + message.body.len() + tail.len();
-        let get = |name| properties::get(message.properties, name);
-        Ok(EncodedRecord {
-            queue: self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?,
-            head,
-            body: message.body,
-            tail,
-            properties_len: u32::try_from(message.properties.len()).unwrap_or(0),
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            in_queue: enters_queue(message.sys_flag),
-            tags_code: self.delays.tags_code(message.topic, get(names::TAGS), || get(names::DELAY)),
-            sys_flag: message.sys_flag,
-            place: PutResult { physical_offset: 0, len: 0, queue_offset: 0, store_timestamp: 0 },
-        })
-    }
-
-    fn queue(&self, topic: &str, queue_id: i32) -> Result<Arc<Queue>, PutError> {
-        self.queues.get(topic, queue_id).map_err(|error| {
-            self.core.poison(format!("cannot open the consume queue {queue_id} of {topic}: {error}"));
-            self.core.check_writable().err().unwrap_or(PutError::Shutdown)
-        })
-    }
-
-    fn check(&self, message: &Message<'_>) -> Result<(), PutError> {
-        let config = &self.core.config;
-        let (topic, limit) = (message.topic, config.max_topic_length.min(MAX_FILE_NAME));
-        if topic.len() > limit {
-            return Err(PutError::TopicTooLong { len: topic.len(), limit });
-        }
-        if topic.is_empty() || topic == "." || topic == ".." || topic.contains(['/', '\0']) {
-            return Err(PutError::Illegal { reason: "the topic cannot be the name of a directory" });
-        }
-        if is_torn(topic.as_bytes(), message.properties.as_bytes()) {
-            return Err(PutError::Illegal { reason: "the properties end in, or largely are, NUL characters" });
-        }
-        if message.queue_id < 0 {
-            return Err(PutError::Illegal { reason: "the queue id is negative" });
-        }
-        let (len, limit) = (message.properties.len(), MAX_PROPERTIES_LEN);
-        if len > limit {
-            return Err(PutError::PropertiesTooLarge { len, limit });
-        }
-        let (len, limit) = (message.body.len(), config.max_message_size);
-        if len > limit {
-            return Err(PutError::MessageTooLarge { len, limit });
-        }
-        let (len, limit) = (parts(message).encoded_len(), limit.saturating_add(RECORD_OVERHEAD));
-        if len > limit {
-            return Err(PutError::MessageTooLarge { len, limit });
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Debug for MessageStore {
@@ -395,51 +264,5 @@ impl fmt::Debug for MessageStore {
 impl Drop for MessageStore {
     fn drop(&mut self) {
         self.shutdown();
-    }
-}
-
-fn parts<'a>(message: &Message<'a>) -> RecordParts<'a> {
-    RecordParts {
-        queue_id: message.queue_id,
-        flag: message.flag,
-        sys_flag: message.sys_flag,
-        born_timestamp: message.born_timestamp,
-        born_host: message.born_host,
-        store_host: message.store_host,
-        reconsume_times: message.reconsume_times,
-        prepared_transaction_offset: message.prepared_transaction_offset,
-        body: message.body,
-        topic: message.topic,
-        properties: message.properties,
-    }
-}
-
-/// A list that keeps one item without the heap.
-mod smallest {
-    use crate::commit_log::EncodedRecord;
-
-    pub(super) enum Records<'a> {
-        One(Option<EncodedRecord<'a>>),
-        Many(Vec<EncodedRecord<'a>>),
-    }
-
-    impl<'a> Records<'a> {
-        pub(super) fn new(len: usize) -> Self {
-            if len <= 1 { Records::One(None) } else { Records::Many(Vec::with_capacity(len)) }
-        }
-
-        pub(super) fn push(&mut self, record: EncodedRecord<'a>) {
-            match self {
-                Records::One(one) => *one = Some(record),
-                Records::Many(many) => many.push(record),
-            }
-        }
-
-        pub(super) fn as_mut_slice(&mut self) -> &mut [EncodedRecord<'a>] {
-            match self {
-                Records::One(one) => one.as_mut_slice(),
-                Records::Many(many) => many,
-            }
-        }
     }
 }

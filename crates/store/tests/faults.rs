@@ -20,6 +20,8 @@ use store::{
 struct Faults {
     fail: Mutex<Option<(&'static str, &'static str, i32)>>,
     usage: Mutex<Option<DiskUsage>>,
+    /// Paths with this word are on a disk that is nearly full.
+    nearly_full: Mutex<Option<&'static str>>,
 }
 
 const EIO: i32 = 5;
@@ -109,6 +111,9 @@ impl FileSystem for Faults {
         RealFileSystem.remove_dir_all(path)
     }
     fn usage(&self, path: &Path) -> io::Result<DiskUsage> {
+        if self.nearly_full.lock().unwrap().is_some_and(|word| path.to_str().unwrap().contains(word)) {
+            return Ok(DiskUsage { used: 86, available: 14 });
+        }
         self.usage.lock().unwrap().map_or_else(|| RealFileSystem.usage(path), Ok)
     }
 }
@@ -333,4 +338,99 @@ fn a_file_that_cannot_be_deleted_keeps_those_behind_it() {
     faults.lift();
     store.delete_expired_files();
     eventually("deletion", || store.clean_now().is_ok() && store.status().min_offset > 0);
+}
+
+/// Names of the files in a directory.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A store on three paths with these faults; whatever the machine's disk is like, it has room.
+fn on_paths(root: &Path, faults: &Arc<Faults>) -> MessageStore {
+    faults.usage.lock().unwrap().get_or_insert(DiskUsage { used: 10, available: 90 });
+    // In no order: the names decide.
+    let paths = ["log-b", "log-a", "log-c"].map(|name| root.join(name)).to_vec();
+    let config = StoreConfig { store_paths_commit_log: paths, ..config(root) };
+    MessageStore::open_with(config, Arc::new(NoListener), faults.clone(), Arc::new(SystemClock)).unwrap()
+}
+
+/// Fills three quarters of a commit-log file.
+fn put_most_of_a_file(store: &MessageStore) {
+    for _ in 0..2 {
+        put(store, "T", 0, &[7; 6000]);
+    }
+    settle(store);
+}
+
+#[test]
+fn several_log_paths_take_turns_and_full_ones_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let store = on_paths(dir.path(), &faults);
+    let files = |name: &str| names(&dir.path().join(name));
+    let name = |index: u64| format!("{:020}", index * 16 * 1024);
+    (0..4).for_each(|_| put_most_of_a_file(&store));
+    // The next file is made ahead.
+    eventually("the fifth file", || files("log-b").len() == 2);
+    assert_eq!(files("log-a"), [name(0), name(3)]);
+    assert_eq!(files("log-b"), [name(1), name(4)]);
+    assert_eq!(files("log-c"), [name(2)]);
+    // By its number the seventh would go to log-a, the only one but log-c with room.
+    *faults.nearly_full.lock().unwrap() = Some("log-b");
+    (0..4).for_each(|_| put_most_of_a_file(&store));
+    eventually("the ninth file", || files("log-a").len() + files("log-c").len() == 7);
+    assert_eq!(files("log-b").len(), 2);
+    assert_eq!(files("log-a"), [name(0), name(3), name(6), name(8)]);
+    assert_eq!(files("log-c"), [name(2), name(5), name(7)]);
+    // A path that says it has room and has none, too.
+    *faults.nearly_full.lock().unwrap() = None;
+    faults.set("allocate", "log-a", ENOSPC);
+    (0..2).for_each(|_| put_most_of_a_file(&store));
+    eventually("the eleventh file", || files("log-b").len() + files("log-c").len() == 7);
+    assert_eq!(files("log-a").len(), 4);
+    drop(store);
+    let store = on_paths(dir.path(), &faults);
+    assert_eq!(bodies(&store, "T", 0).len(), 20);
+}
+
+#[test]
+fn when_all_log_paths_are_nearly_full_they_take_turns_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    *faults.nearly_full.lock().unwrap() = Some("log-");
+    let store = on_paths(dir.path(), &faults);
+    (0..3).for_each(|_| put_most_of_a_file(&store));
+    for name in ["log-a", "log-b", "log-c"] {
+        assert!(!names(&dir.path().join(name)).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn read_only_log_paths_are_read_and_never_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = on_paths(dir.path(), &Arc::default());
+    (0..5).for_each(|_| put_most_of_a_file(&store));
+    drop(store);
+    let old = dir.path().join("old");
+    std::fs::rename(dir.path().join("log-a"), &old).unwrap();
+    let paths = |read_only: &[&Path]| StoreConfig {
+        store_paths_commit_log: vec![dir.path().join("log-b"), dir.path().join("log-c")],
+        read_only_commit_log_store_paths: read_only.iter().map(|path| path.to_path_buf()).collect(),
+        ..config(dir.path())
+    };
+    let error = MessageStore::open(paths(&[]), Arc::new(NoListener)).unwrap_err();
+    assert!(error.to_string().contains("readOnlyCommitLogStorePaths"), "{error}");
+    let before = names(&old);
+    let store = open(paths(&[&old, &dir.path().join("log-b")]));
+    assert_eq!(bodies(&store, "T", 0).len(), 10);
+    let in_b = names(&dir.path().join("log-b")).len();
+    (0..4).for_each(|_| put_most_of_a_file(&store));
+    drop(store);
+    assert_eq!((names(&old), names(&dir.path().join("log-b")).len()), (before, in_b));
+    let all = [dir.path().join("log-b"), dir.path().join("log-c")];
+    let error = MessageStore::open(paths(&[&all[0], &all[1]]), Arc::new(NoListener)).unwrap_err();
+    assert!(matches!(error, OpenError::Config { key: "readOnlyCommitLogStorePaths", .. }), "{error}");
 }
