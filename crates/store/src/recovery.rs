@@ -206,8 +206,9 @@ fn check_loss(
     let later = files.iter().map(MappedFile::first_offset).find(|first| *first > log.end);
     let goes_on = next.or(later).and_then(|offset| store_time_at(files, offset).map(|time| (offset, time)));
     let clean_end = found.own.and_then(|own| own.clean_end).filter(|_| last_exit == LastExit::Clean);
-    // Java's checkpoint tells up to when it had flushed the log: that cannot have got lost with the power.
-    let flushed = |time: i64| found.own.is_none() && time <= found.java.physic_msg_timestamp;
+    // Java's checkpoint tells up to when it had flushed the log: older messages cannot have got lost with the power. Not so
+    // one of ours, if it is torn.
+    let flushed = |time: i64| found.index_durable.is_none() && time < found.java.physic_msg_timestamp;
     let certain = |time| !matches!(last_exit, LastExit::Unknown { .. }) || flushed(time);
     let known = clean_end.is_some_and(|end| log.end < end) || goes_on.is_some_and(|(_, time)| certain(time));
     if !known {
