@@ -30,7 +30,9 @@ pub enum PartsError {
     #[error("{0}")]
     Store(#[from] OpenError),
     /// A metadata file.
-    #[error("{0}")]
+    #[error(
+        "{0}; or, with the broker stopped, make it again from the store: mqstore rebuild-metadata --store STORE --apply"
+    )]
     Metadata(#[from] LoadError),
     /// A setting.
     #[error("{0}")]
@@ -177,22 +179,28 @@ fn resolve(host: &str, port: i32) -> Result<SocketAddr, PartsError> {
     found.first().copied().ok_or_else(none)
 }
 
+/// The directories of a list with commas.
+fn paths(list: Option<&str>) -> Vec<PathBuf> {
+    list.unwrap_or_default().split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
 fn store_config(options: &BrokerOptions) -> StoreConfig {
     let store = &options.store;
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
     let long = |value: i32| u64::try_from(value).unwrap_or(0);
     let ratio = |value: i32| u8::try_from(value.clamp(0, 100)).unwrap_or(100);
-    let paths = store.store_path_commit_log.as_deref().unwrap_or_default();
     StoreConfig {
         store_path_root_dir: PathBuf::from(&store.store_path_root_dir),
-        store_paths_commit_log: paths
-            .split(',')
-            .map(str::trim)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-            .collect(),
+        store_paths_commit_log: paths(store.store_path_commit_log.as_deref()),
+        read_only_commit_log_store_paths: paths(store.read_only_commit_log_store_paths.as_deref()),
         mapped_file_size_commit_log: long(store.mapped_file_size_commit_log),
         mapped_file_size_consume_queue: long(store.mapped_file_size_consume_queue),
+        mapper_file_size_batch_consume_queue: long(store.mapper_file_size_batch_consume_queue),
+        enable_consume_queue_ext: store.enable_consume_queue_ext,
+        mapped_file_size_consume_queue_ext: long(store.mapped_file_size_consume_queue_ext),
+        auto_message_version_on_topic_len: store.auto_message_version_on_topic_len,
+        enabled_append_prop_crc: store.enabled_append_prop_crc,
+        force_verify_prop_crc: store.force_verify_prop_crc,
         flush_disk_type: match store.flush_disk_type {
             FlushDiskType::SyncFlush => store::FlushDiskType::SyncFlush,
             FlushDiskType::AsyncFlush => store::FlushDiskType::AsyncFlush,

@@ -22,8 +22,9 @@ use crate::queue_table::QueueTable;
 use crate::record::{Step, step};
 use crate::scan::{Piece, Scan, end_of};
 
-const GIVE_UP_REMEDY: &str = "restore the file from a backup; or, to give up everything from there on, stop all brokers \
-                              on this store, remove the file checkpoint and put an empty file named abort in its place";
+const REMEDY: &str = "restore the file from a backup; or stop all brokers on this store and see what can be done with \
+                      mqstore verify --store (this directory): mqstore bridge goes on without what is damaged, mqstore cut \
+                      gives up everything behind it";
 
 /// How the log was found.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +150,7 @@ fn start_offset(core: &Core, files: &[MappedFile], found: &Found, last_exit: Las
         LastExit::Killed => own.durable.max(own.dispatched),
     };
     if start > last.end_offset() {
-        let reason = format!("files are missing behind it: messages up to {start} were stored; {GIVE_UP_REMEDY}");
+        let reason = format!("files are missing behind it: messages up to {start} were stored; {REMEDY}");
         return Err(OpenError::Corrupted { path: last.path().to_owned(), file_position: last.len(), reason });
     }
     check_last_record(files, found, own.durable)?;
@@ -167,7 +168,7 @@ fn check_last_record(files: &[MappedFile], found: &Found, durable: u64) -> Resul
         Step::Roll | Step::End(_) => Err(OpenError::Corrupted {
             path: file.path().to_owned(),
             file_position,
-            reason: format!("the checkpoint knows of a message there that is gone or damaged; {GIVE_UP_REMEDY}"),
+            reason: format!("the checkpoint knows of a message there that is gone or damaged; {REMEDY}"),
         }),
     }
 }
@@ -222,7 +223,7 @@ fn check_loss(
     Err(OpenError::Corrupted {
         path: file.path().to_owned(),
         file_position: log.end - file.first_offset(),
-        reason: format!("{reason}, but the log went on behind it{goes_on}; {GIVE_UP_REMEDY}"),
+        reason: format!("{reason}, but the log went on behind it{goes_on}; {REMEDY}"),
     })
 }
 
@@ -255,7 +256,7 @@ pub(crate) fn check_queues(files: &[MappedFile], queues: &QueueTable, log: &Log)
         let file = files.iter().rev().find(|file| file.first_offset() <= log.end);
         let path = file.map_or_else(|| root.to_owned(), |file| file.path().to_owned());
         let reason = format!(
-            "the message there is damaged or gone, but queue {} of {} has messages up to {end}; {GIVE_UP_REMEDY}",
+            "the message there is damaged or gone, but queue {} of {} has messages up to {end}; {REMEDY}",
             queue.queue_id, queue.topic
         );
         return Err(OpenError::Corrupted {
