@@ -41,6 +41,8 @@ pub struct StoreStatus {
     pub got_messages: u64,
     /// Bytes got.
     pub got_bytes: u64,
+    /// Damaged messages that were asked for and not served since the open, 1024 at most.
+    pub damaged_records: usize,
     /// Number of consume queues.
     pub queues: usize,
     /// Number of commit-log files.

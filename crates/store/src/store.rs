@@ -20,6 +20,7 @@ use crate::dispatch::{Dispatched, Dispatcher, confirmed};
 use crate::error::{FlushError, OpenError, PutError};
 use crate::flush::Checkpointer;
 use crate::fs::{FileSystem, RealFileSystem};
+use crate::lookup::DamagedRecords;
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
 use crate::record::DelayLevels;
@@ -41,6 +42,7 @@ pub struct MessageStore {
     pub(crate) checkpointer: Arc<Checkpointer>,
     pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) dispatched: Arc<Dispatched>,
+    pub(crate) damaged: DamagedRecords,
     pub(crate) total_memory: u64,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<RangeLock>>,
@@ -186,6 +188,7 @@ impl MessageStore {
             gets_missed: counters.gets_missed.load(Relaxed),
             got_messages: counters.got_messages.load(Relaxed),
             got_bytes: counters.got_bytes.load(Relaxed),
+            damaged_records: self.damaged.count(),
             queues: self.queues.len(),
             commit_log_files: self.log.files().files().len(),
         }
