@@ -164,8 +164,6 @@ fn without_effect(options: &BrokerOptions) -> impl Iterator<Item = String> {
         (options.broker.enable_property_filter, "enablePropertyFilter (SQL92)"),
         (options.client.use_tls, "useTLS"),
         (options.store.transient_store_pool_enable, "transientStorePoolEnable"),
-        (options.store.enable_consume_queue_ext, "enableConsumeQueueExt"),
-        (options.store.enabled_append_prop_crc, "enabledAppendPropCRC"),
     ];
     named.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("{key} has no effect in this release"))
 }

@@ -14,14 +14,14 @@ use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use daemon::persist::LoadError;
-use protocol::body::topic::TopicConfig;
+use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
 use protocol::names::SCHEDULE_TOPIC;
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, StoreConfig};
+use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -108,9 +108,10 @@ impl Parts {
         let levels = Arc::new(DelayLevels::parse(&options.store.message_delay_level).map_err(PartsError::Setting)?);
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
-        let store = Arc::new(MessageStore::open(store_config(&options), Arc::new(arrivals))?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
+        let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
         restore_topics(&topics, &store);
         Ok(Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
@@ -141,7 +142,10 @@ fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
         if topics.get(&topic_name).is_none() {
             let queues = queue_ids.iter().max().map_or(1, |highest| highest + 1);
             tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
+            let is_batch = store.queue_type(&topic_name) == QueueType::Batch;
+            let queue_type = is_batch.then(|| (QUEUE_TYPE.to_owned(), BATCH_CQ.to_owned()));
             missing.push(TopicConfig {
+                attributes: queue_type.into_iter().collect(),
                 topic_name,
                 read_queue_nums: queues,
                 write_queue_nums: queues,
@@ -177,17 +181,15 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
     let long = |value: i32| u64::try_from(value).unwrap_or(0);
     let ratio = |value: i32| u8::try_from(value.clamp(0, 100)).unwrap_or(100);
-    let paths = store.store_path_commit_log.as_deref().unwrap_or_default();
     StoreConfig {
         store_path_root_dir: PathBuf::from(&store.store_path_root_dir),
-        store_paths_commit_log: paths
-            .split(',')
-            .map(str::trim)
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-            .collect(),
+        store_paths_commit_log: paths(store.store_path_commit_log.as_deref()),
+        read_only_commit_log_store_paths: paths(store.read_only_commit_log_store_paths.as_deref()),
         mapped_file_size_commit_log: long(store.mapped_file_size_commit_log),
         mapped_file_size_consume_queue: long(store.mapped_file_size_consume_queue),
+        mapper_file_size_batch_consume_queue: long(store.mapper_file_size_batch_consume_queue),
+        enable_consume_queue_ext: store.enable_consume_queue_ext,
+        mapped_file_size_consume_queue_ext: long(store.mapped_file_size_consume_queue_ext),
         flush_disk_type: match store.flush_disk_type {
             FlushDiskType::SyncFlush => store::FlushDiskType::SyncFlush,
             FlushDiskType::AsyncFlush => store::FlushDiskType::AsyncFlush,
@@ -198,6 +200,7 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         sync_flush_timeout_ms: long(store.sync_flush_timeout),
         max_message_size: size(store.max_message_size),
         max_topic_length: size(store.max_topic_length),
+        auto_message_version_on_topic_len: store.auto_message_version_on_topic_len,
         file_reserved_time_hours: long(store.file_reserved_time),
         delete_when: store.delete_when.clone(),
         clean_resource_interval_ms: long(store.clean_resource_interval),
@@ -220,7 +223,15 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         max_index_num: u32::try_from(store.max_index_num).unwrap_or(2),
         max_msgs_num_batch: size(store.max_msgs_num_batch),
         check_crc_on_recover: store.check_crc_on_recover,
+        enabled_append_prop_crc: store.enabled_append_prop_crc,
+        force_verify_prop_crc: store.force_verify_prop_crc,
         message_delay_level: store.message_delay_level.clone(),
         ..StoreConfig::default()
     }
+}
+
+/// The directories of a list with commas between them.
+fn paths(list: Option<&str>) -> Vec<PathBuf> {
+    let paths = list.unwrap_or_default().split(',').map(str::trim);
+    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
