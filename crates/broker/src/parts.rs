@@ -135,11 +135,16 @@ impl Parts {
     }
 }
 
-/// Topics made on first send are written a moment later; a broker that was killed in between finds their queues.
+/// Topics made on first send are written a moment later; a broker that was killed in between finds their queues. Queues
+/// whose messages are all older than the settings belong to a topic that was deleted: recovery after a kill dispatches its
+/// messages again.
 fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
     let mut missing = Vec::new();
     for (topic_name, queue_ids) in store.topics() {
-        if topics.get(&topic_name).is_none() {
+        let newest = |queue_id: &i32| {
+            store.store_time(&topic_name, *queue_id, store.max_offset(&topic_name, *queue_id) - 1).unwrap_or(0)
+        };
+        if topics.get(&topic_name).is_none() && queue_ids.iter().map(newest).max() >= Some(topics.found_ms()) {
             let queues = queue_ids.iter().max().map_or(1, |highest| highest + 1);
             tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
             let is_batch = store.queue_type(&topic_name) == QueueType::Batch;
@@ -234,4 +239,60 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
 fn paths(list: Option<&str>) -> Vec<PathBuf> {
     let paths = list.unwrap_or_default().split(',').map(str::trim);
     paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BrokerOptions;
+    use store::{Message, NoListener};
+
+    /// Stores one message for the topic `T` and returns its store time.
+    fn put(store: &MessageStore, host: SocketAddr) -> i64 {
+        let message = Message {
+            topic: "T",
+            queue_id: 2,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 1,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"body",
+            properties: "",
+        };
+        store.put(&message).unwrap();
+        while store.max_offset("T", 2) == 0 {
+            std::thread::yield_now();
+        }
+        store.store_time("T", 2, 0).unwrap()
+    }
+
+    #[test]
+    fn queues_without_settings_are_a_topic_unless_it_was_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { mapped_file_size_commit_log: 1 << 20, ..StoreConfig::at(dir.path()) };
+        let store = MessageStore::open(config, Arc::new(NoListener)).unwrap();
+        let open = || TopicConfigManager::open(dir.path(), &BrokerOptions::default()).unwrap();
+        let other = TopicConfig { topic_name: "Other".to_owned(), ..TopicConfig::default() };
+        open().put([other]).unwrap();
+        let stored = put(&store, "127.0.0.1:1".parse().unwrap());
+        // Settings that are older than the message: the topic was made after they were written.
+        let topics = open();
+        restore_topics(&topics, &store);
+        assert_eq!(topics.get("T").unwrap().write_queue_nums, 3);
+        while clock::now_ms() <= stored {
+            std::thread::yield_now();
+        }
+        assert!(topics.delete("T").unwrap());
+        let topics = open();
+        restore_topics(&topics, &store);
+        assert!(topics.get("T").is_none());
+        // No settings at all: nothing is known to be deleted.
+        std::fs::remove_dir_all(dir.path().join("config")).unwrap();
+        let topics = open();
+        restore_topics(&topics, &store);
+        assert!(topics.get("T").is_some());
+    }
 }

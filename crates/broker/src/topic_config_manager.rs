@@ -29,6 +29,7 @@ pub enum NotCreated {
 #[derive(Debug)]
 pub struct TopicConfigManager {
     file: MetadataFile,
+    found_ms: i64,
     state: RwLock<State>,
     changed: watch::Sender<u64>,
 }
@@ -60,12 +61,13 @@ impl TopicConfigManager {
             let perm = perm::READ | perm::WRITE;
             *default = Arc::new(TopicConfig { perm, ..TopicConfig::clone(default) });
         }
+        let found_ms = loaded.data_version.timestamp;
         let version = match loaded.data_version {
             version if version.timestamp == 0 => DataVersion { timestamp: clock::now_ms(), ..version },
             version => version,
         };
         let state = RwLock::new(State { table, version, system: names });
-        Ok(TopicConfigManager { file, state, changed: watch::Sender::new(0) })
+        Ok(TopicConfigManager { file, found_ms, state, changed: watch::Sender::new(0) })
     }
 
     /// The settings of a topic.
@@ -124,6 +126,12 @@ impl TopicConfigManager {
     /// Version of the table.
     pub fn data_version(&self) -> DataVersion {
         self.state.read().version
+    }
+
+    /// When the table as it was found on the disk had last been changed, ms; 0 when there was none. Topics made or deleted
+    /// until then are, or are not, in it.
+    pub fn found_ms(&self) -> i64 {
+        self.found_ms
     }
 
     /// Tells of changes: a number that rises.

@@ -4,13 +4,14 @@
 //! Blocks are taken in steps, not a whole file of 1 GiB at once: a store with few messages uses little disk.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::core::{Core, is_no_space};
 use crate::mapped_file_queue::file_name;
@@ -78,10 +79,16 @@ impl Allocator {
         }
     }
 
-    /// The next file, if it is ready; it becomes the current one.
+    /// The next file, if it is ready; it becomes the current one. One that somebody has deleted meanwhile is not: a Java
+    /// broker that is started on a store in use deletes what lies behind the end of the log before it looks at the lock
+    /// (DefaultMessageStore.load, start), and messages written there would be gone with the process.
     pub(crate) fn take_next(&self) -> Option<MappedFileWriter> {
         let mut state = self.state.lock();
         let next = state.next.take()?;
+        if !next.file().file().metadata().is_ok_and(|metadata| metadata.nlink() > 0) {
+            warn!(path = %next.file().path().display(), "a prepared commit-log file was deleted by somebody else");
+            return None;
+        }
         state.current = Some(Arc::clone(next.file()));
         state.next_offset = next.file().end_offset();
         state.next_wanted = false;
@@ -251,6 +258,8 @@ impl Allocator {
         let file = self.core.fs.create(path, self.file_bytes)?;
         let mapped = MappedFile::map(path.to_owned(), file, offset, self.file_bytes)?;
         self.allocate_to(&mapped, MIN_AHEAD)?;
+        // Its length, then its name: a file without length is known for one that was never used only while it is the last.
+        self.core.fs.sync_data(mapped.file())?;
         if let Some(dir) = path.parent() {
             self.core.fs.sync_dir(dir)?;
         }

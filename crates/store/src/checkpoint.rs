@@ -9,8 +9,10 @@
 //! | 2072 | hash of the boot id of the machine |
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
-//! | 2096 | the index is on the disk up to this store time |
-//! | 2104 | end of the log when the last consume queue was deleted: having none is no loss up to there |
+//! | 2096 | the index before this offset is on the disk; less than durable only while it is built again |
+//! | 2104 | consume queues: how many, then (2112) the hash of their names; see [`crate::inventory`] |
+//! | 2120 | index files, likewise |
+//! | 2136 | end of the log when the last consume queue was deleted: none is built again from before it |
 
 use std::fs::File;
 use std::io;
@@ -20,17 +22,21 @@ use codec::checkpoint::{Checkpoint, FILE_LEN};
 use parking_lot::Mutex;
 
 use crate::core::Core;
+use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
+use crate::offline::OwnCheckpoint;
 
 const MAGIC: i64 = i64::from_be_bytes(*b"FERROCKT");
-const MAGIC_POSITION: u64 = 2048;
+pub(crate) const MAGIC_POSITION: u64 = 2048;
 const DURABLE_POSITION: u64 = 2056;
 const DISPATCHED_POSITION: u64 = 2064;
 const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
-const INDEX_FLUSHED_POSITION: u64 = 2096;
-const EMPTIED_POSITION: u64 = 2104;
+const INDEX_DURABLE_POSITION: u64 = 2096;
+const QUEUES_POSITION: u64 = 2104;
+const INDEX_POSITION: u64 = 2120;
+const EMPTIED_POSITION: u64 = 2136;
 
 /// What the checkpoint said when the store was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +45,9 @@ pub(crate) struct Found {
     pub(crate) java: Checkpoint,
     /// Our part, when nobody else has used the store since.
     pub(crate) own: Option<Own>,
+    /// Where the index was on the disk up to; also when our part does not fit: a loss of power may have torn the file, and what
+    /// was on the disk then is there still. `None`: the file is Java's alone.
+    pub(crate) index_durable: Option<u64>,
 }
 
 /// Our part.
@@ -49,8 +58,10 @@ pub(crate) struct Own {
     /// The machine has not been restarted: what was written is there, flushed or not.
     pub(crate) same_boot: bool,
     pub(crate) clean_end: Option<u64>,
-    /// The index is on the disk up to messages of this store time.
-    pub(crate) index_flushed_timestamp: i64,
+    /// The consume queues there were.
+    pub(crate) queues: Inventory,
+    /// The index files there were.
+    pub(crate) index: Inventory,
     /// All queues of messages before it were deleted by hand.
     pub(crate) emptied: u64,
 }
@@ -68,6 +79,10 @@ struct Values {
     java: Checkpoint,
     durable: i64,
     clean_end: i64,
+    queues: Inventory,
+    index: Inventory,
+    /// What there was before is compared with what there is until recovery is done; only then it is overwritten.
+    begun: bool,
 }
 
 impl StoreCheckpoint {
@@ -82,8 +97,18 @@ impl StoreCheckpoint {
         core.fs.allocate(&file, 0, FILE_LEN as u64)?;
         let cells = MappedCells::map(&file, FILE_LEN as u64)?;
         let java = Checkpoint::parse(&old).unwrap_or_default();
-        let found = Found { java, own: own(core, &cells, &java) };
-        let values = Mutex::new(Values { java, durable: cells.load_i64(DURABLE_POSITION), clean_end: -1 });
+        let is_ours = cells.load_i64(MAGIC_POSITION) == MAGIC;
+        let index_durable = cells.load_i64(INDEX_DURABLE_POSITION).min(cells.load_i64(DURABLE_POSITION));
+        let index_durable = u64::try_from(index_durable).ok().filter(|_| is_ours);
+        let found = Found { java, own: own(core, &cells, &java), index_durable };
+        let values = Mutex::new(Values {
+            java,
+            durable: cells.load_i64(DURABLE_POSITION),
+            clean_end: -1,
+            queues: Inventory::default(),
+            index: Inventory::default(),
+            begun: false,
+        });
         Ok((StoreCheckpoint { file, cells, values }, found))
     }
 
@@ -95,6 +120,7 @@ impl StoreCheckpoint {
         self.change(|values| {
             values.durable = as_i64(durable);
             values.clean_end = -1;
+            values.begun = true;
         });
     }
 
@@ -114,14 +140,40 @@ impl StoreCheckpoint {
         self.change(|values| values.java.index_msg_timestamp = end_timestamp);
     }
 
-    /// The index is on the disk up to this store time.
-    pub(crate) fn set_index_flushed(&self, end_timestamp: i64) {
-        self.cells.store_i64(INDEX_FLUSHED_POSITION, end_timestamp);
+    /// Recovery writes queues and index again from `offset` on: until it has come to its end, no more than that is on the disk.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn begin_recovery(&self, core: &Core, offset: u64) -> io::Result<()> {
+        if self.values.lock().durable <= as_i64(offset) {
+            return Ok(());
+        }
+        self.change(|values| values.durable = as_i64(offset));
+        self.flush(core)
+    }
+
+    /// The index lacks messages from `offset` on, until the next [`StoreCheckpoint::set_durable`].
+    pub(crate) fn set_index_durable(&self, offset: u64) {
+        self.cells.store_i64(INDEX_DURABLE_POSITION, as_i64(offset));
     }
 
     /// The last consume queue was deleted when the log ended at `end`.
     pub(crate) fn set_emptied(&self, end: u64) {
         self.cells.store_i64(EMPTIED_POSITION, as_i64(end));
+    }
+
+    /// Consume queues come or go.
+    pub(crate) fn note_queues(&self, change: impl FnOnce(&mut Inventory)) {
+        self.change(|values| change(&mut values.queues));
+    }
+
+    /// Index files come or go.
+    pub(crate) fn note_index(&self, change: impl FnOnce(&mut Inventory)) {
+        self.change(|values| change(&mut values.index));
+    }
+
+    /// The consume queues there are.
+    pub(crate) fn queues(&self) -> Inventory {
+        self.values.lock().queues
     }
 
     /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
@@ -137,6 +189,7 @@ impl StoreCheckpoint {
             }
             values.java.confirm_phy_offset = as_i64(last_record.unwrap_or(durable));
         });
+        self.set_index_durable(durable);
     }
 
     /// The store is stopped cleanly, with the log ending at `end`.
@@ -164,6 +217,12 @@ impl StoreCheckpoint {
         for (position, field) in (0..).step_by(8).zip(fields) {
             self.cells.store_i64(position, field);
         }
+        if values.begun {
+            for (position, inventory) in [(QUEUES_POSITION, values.queues), (INDEX_POSITION, values.index)] {
+                self.cells.store_i64(position, inventory.count);
+                self.cells.store_i64(position + 8, inventory.hash);
+            }
+        }
         self.cells.store_i64(DURABLE_POSITION, values.durable);
         self.cells.store_i64(CLEAN_END_POSITION, values.clean_end);
         self.cells.store_u32(CRC_POSITION, crc(&values.java, values.durable, values.clean_end));
@@ -181,8 +240,33 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         dispatched: u64::try_from(cells.load_i64(DISPATCHED_POSITION)).ok()?,
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
-        index_flushed_timestamp: cells.load_i64(INDEX_FLUSHED_POSITION),
+        queues: inventory(cells, QUEUES_POSITION),
+        index: inventory(cells, INDEX_POSITION),
         emptied: u64::try_from(cells.load_i64(EMPTIED_POSITION)).unwrap_or(0),
+    })
+}
+
+fn inventory(cells: &MappedCells, position: u64) -> Inventory {
+    Inventory { count: cells.load_i64(position), hash: cells.load_i64(position + 8) }
+}
+
+/// Our part of a whole file that is not in use.
+pub(crate) fn read_own(file: &[u8]) -> Option<OwnCheckpoint> {
+    let long = |position: u64| {
+        let at = usize::try_from(position).ok()?;
+        file.get(at..)?.first_chunk::<8>().map(|bytes| i64::from_be_bytes(*bytes))
+    };
+    let stored_crc = file.get(usize::try_from(CRC_POSITION).ok()?..)?.first_chunk::<4>()?;
+    let java = Checkpoint::parse(file).ok()?;
+    let (durable, clean_end) = (long(DURABLE_POSITION)?, long(CLEAN_END_POSITION)?);
+    if long(MAGIC_POSITION)? != MAGIC || u32::from_be_bytes(*stored_crc) != crc(&java, durable, clean_end) {
+        return None;
+    }
+    Some(OwnCheckpoint {
+        durable: u64::try_from(durable).ok()?,
+        dispatched: u64::try_from(long(DISPATCHED_POSITION)?).ok()?,
+        clean_end: u64::try_from(clean_end).ok(),
+        emptied: u64::try_from(long(EMPTIED_POSITION)?).unwrap_or(0),
     })
 }
 

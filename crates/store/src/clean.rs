@@ -31,6 +31,8 @@ pub(crate) struct Cleaner {
     pub(crate) gate: Arc<Mutex<()>>,
     pub(crate) checkpoint: Arc<StoreCheckpoint>,
     pub(crate) manual_rounds: AtomicU32,
+    /// Held during a round: files go one after the other.
+    pub(crate) round: Mutex<()>,
     /// The log's min offset that queues and index were last brought in step with.
     pub(crate) cleaned_to: AtomicU64,
 }
@@ -72,6 +74,7 @@ impl Cleaner {
     /// # Errors
     /// What the system said.
     pub(crate) fn clean(&self) -> io::Result<()> {
+        let _round = self.round.lock();
         let space = self.look_at_disk()?;
         let manual = self
             .manual_rounds
@@ -142,9 +145,13 @@ impl Cleaner {
             if !forcibly && !self.is_expired(oldest, reserved_ms)? {
                 break;
             }
-            // Out of the list first: from here on nobody finds it.
-            self.log.files().remove_first(oldest);
+            // Gone for good before the next one goes, whatever fails or stops in between: of what is left, nothing may be
+            // missing in the middle. Who still finds it in the list reads it from the map.
             self.core.fs.remove_file(oldest.path())?;
+            if let Some(dir) = oldest.path().parent() {
+                self.core.fs.sync_dir(dir)?;
+            }
+            self.log.files().remove_first(oldest);
             info!(path = %oldest.path().display(), forcibly, "commit-log file deleted");
             deleted += 1;
             self.core.clean.pause(pause, || self.core.stopping());
@@ -210,6 +217,9 @@ impl Cleaner {
                 self.checkpoint.set_emptied(self.log.wrote());
             }
         });
+        // On the disk before the queues go, or a loss of power between the two would bring them back.
+        self.queues.files().strike_off(queues);
+        self.checkpoint.flush(&self.core)?;
         for queue in queues {
             queue.close();
             let files = queue.files(self.queues.files());

@@ -166,7 +166,9 @@ impl CommitLog {
 
     /// First offset that is left.
     pub(crate) fn min_offset(&self) -> u64 {
-        self.files.min_offset().unwrap_or_else(|| self.wrote())
+        // Read before the files are: a first file that came in between, with messages, would count as gone.
+        let wrote = self.wrote();
+        self.files.min_offset().unwrap_or(wrote)
     }
 
     /// Store time of the newest record, ms.

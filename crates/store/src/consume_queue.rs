@@ -12,11 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwapOption;
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use parking_lot::Mutex;
+use tracing::error;
 
 use crate::batch_consume_queue::BatchConsumeQueue;
 use crate::mapped_file_queue::file_offset;
 use crate::queue_files::QueueFiles;
 
+/// Units that fit a page.
+const PAGE_UNITS: i64 = 4096 / UNIT_LEN as i64;
 /// No file.
 const NONE: i64 = -1;
 
@@ -34,10 +37,12 @@ pub(crate) struct Queue {
     /// First unit of the file that is on the list of files to be flushed, or [`NONE`].
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
+    /// It has a directory, and the checkpoint knows of it.
+    pub(crate) on_disk: AtomicBool,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
-    /// Set when the queue holds batches: then the files are there, and none of `hot`, `first_base` and `dirty_base` is used.
+    /// Set when the queue holds batches: then the files are there, and this has no more than offsets.
     batch: Option<BatchConsumeQueue>,
 }
 
@@ -70,6 +75,7 @@ impl Queue {
             first_base: AtomicI64::new(NONE),
             dirty_base: AtomicI64::new(NONE),
             loaded: AtomicBool::new(false),
+            on_disk: AtomicBool::new(false),
             deleted: AtomicBool::new(false),
             load: Mutex::new(()),
             hot: ArcSwapOption::empty(),
@@ -80,6 +86,11 @@ impl Queue {
     /// The queue's other form, if it holds batches.
     pub(crate) fn batch(&self) -> Option<&BatchConsumeQueue> {
         self.batch.as_ref()
+    }
+
+    /// The queue that has the files.
+    pub(crate) fn with_files(&self) -> &Queue {
+        self.batch.as_ref().map_or(self, |batch| batch.units())
     }
 
     /// Where the queue's files are; `simple` are those of queues without batches.
@@ -122,10 +133,7 @@ impl Queue {
 
     /// Closes the open file, if any.
     pub(crate) fn close(&self) {
-        self.hot.store(None);
-        if let Some(batch) = &self.batch {
-            batch.units().close();
-        }
+        self.with_files().hot.store(None);
     }
 
     /// Finds out what the files hold: cuts units of records at or behind `files.log_end()`, sets min, max and next
@@ -141,19 +149,15 @@ impl Queue {
             return Ok(());
         }
         if let Some(batch) = &self.batch {
-            batch.load()?;
-            self.set_bounds(batch)?;
-            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+            batch.units().load(batch.files())?;
+            self.take_bounds(batch)?;
             self.loaded.store(true, Ordering::Release);
             return Ok(());
         }
         let bases = self.list(files)?;
-        if let (Some(first), Some(last)) = (bases.first(), bases.last()) {
+        if let Some(first) = bases.first() {
             self.first_base.store(*first, Ordering::Release);
-            let file = self.open_file(files, *last)?;
-            let end = last + partition(files.units_per_file(), |at| Ok(read_unit(files, &file, at)?.is_written()))?;
-            self.max_offset.store(end, Ordering::Release);
-            self.cut(files, &bases, files.log_end())?;
+            self.find_end(files, &bases)?;
             self.correct_min_offset(files, files.log_min())?;
         }
         self.next_offset.store(self.max_offset(), Ordering::Relaxed);
@@ -161,10 +165,12 @@ impl Queue {
         Ok(())
     }
 
-    fn set_bounds(&self, batch: &BatchConsumeQueue) -> io::Result<()> {
+    /// Sets min, max and next offset to what the units say.
+    fn take_bounds(&self, batch: &BatchConsumeQueue) -> io::Result<()> {
         let (min, max) = batch.bounds()?;
         self.min_offset.store(min, Ordering::Release);
         self.max_offset.store(max, Ordering::Release);
+        self.next_offset.store(max, Ordering::Relaxed);
         Ok(())
     }
 
@@ -185,6 +191,14 @@ impl Queue {
             bases.push(files.base_of(position));
         }
         bases.sort_unstable();
+        for pair in bases.windows(2) {
+            let &[before, after] = pair else { continue };
+            if before + files.units_per_file() != after {
+                let path = files.file_path(self, before + files.units_per_file());
+                error!(path = %path.display(), "a consume-queue file is missing, its messages cannot be got; \
+                    to build the queue again, stop the broker and: mqstore rebuild queues");
+            }
+        }
         if let Some(last) = bases.last().copied() {
             let path = files.file_path(self, last);
             let len = files.fs().len(&files.fs().open(&path)?)?;
@@ -203,25 +217,38 @@ impl Queue {
         Ok(bases)
     }
 
-    /// Takes away the units of records at or behind `log_end`, on the disk too.
-    fn cut(self: &Arc<Self>, files: &QueueFiles, bases: &[i64], log_end: u64) -> io::Result<()> {
-        let end = i64::try_from(log_end).unwrap_or(i64::MAX);
+    /// Sets the max offset behind the last unit of a record before the end of the log; takes away what lies behind it, on
+    /// the disk too.
+    fn find_end(self: &Arc<Self>, files: &QueueFiles, bases: &[i64]) -> io::Result<()> {
+        let log_end = i64::try_from(files.log_end()).unwrap_or(i64::MAX);
         for base in bases.iter().rev() {
             let file = self.open_file(files, *base)?;
-            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let keep = partition(used, |at| Ok(read_unit(files, &file, at)?.physical_offset < end))?;
-            if keep < used {
-                files.fs().zero(&file.file, files.position(keep), files.position(used) - files.position(keep))?;
-                self.max_offset.store(base + keep, Ordering::Release);
-            }
-            if keep > 0 {
-                return Ok(());
-            }
-            if bases.first() != Some(base) {
+            let has_units = files.fs().len(&file.file)? > 0;
+            let count = if has_units { files.units_per_file() } else { 0 };
+            let keep = gallop(count, |at| {
+                let unit = read_unit(files, &file, at)?;
+                Ok(unit.is_written() && unit.physical_offset < log_end)
+            })?;
+            self.max_offset.store(base + keep, Ordering::Release);
+            let is_last = keep > 0 || has_units && bases.first() == Some(base);
+            if !is_last {
                 self.close();
                 files.fs().remove_file(&files.file_path(self, *base))?;
+                files.note_created(self);
+            } else if keep < count && (files.distrusts() || read_unit(files, &file, keep)?.is_written()) {
+                self.clear(files, &file, keep)?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// Makes a file's units from `index` on read as zeroes, also after a loss of power later on.
+    fn clear(self: &Arc<Self>, files: &QueueFiles, file: &QueueFile, index: i64) -> io::Result<()> {
+        files.fs().zero(&file.file, files.position(index), files.file_bytes() - files.position(index))?;
+        files.note_dirty(self, file.base);
         Ok(())
     }
 
@@ -229,21 +256,25 @@ impl Queue {
     pub(crate) fn rewind(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         if let Some(batch) = &self.batch {
             batch.rewind(queue_offset)?;
-            self.set_bounds(batch)?;
-            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
-            return Ok(());
+            return self.take_bounds(batch);
         }
         let bases = self.list(files)?;
         for base in bases.iter().rev() {
-            let used = (self.max_offset() - base).clamp(0, files.units_per_file());
-            let keep = (queue_offset - base).clamp(0, used);
-            let file = self.open_file(files, *base)?;
-            files.fs().zero(&file.file, files.position(keep), files.position(used) - files.position(keep))?;
-            self.max_offset.store(base + keep, Ordering::Release);
-            if keep > 0 {
+            if *base < queue_offset {
+                let file = self.open_file(files, *base)?;
+                if queue_offset - base < files.units_per_file() {
+                    self.clear(files, &file, queue_offset - base)?;
+                }
                 break;
             }
+            self.close();
+            files.fs().remove_file(&files.file_path(self, *base))?;
+            files.note_created(self);
         }
+        if bases.first().is_none_or(|first| *first >= queue_offset) {
+            self.first_base.store(NONE, Ordering::Release);
+        }
+        self.max_offset.store(queue_offset, Ordering::Release);
         self.min_offset.fetch_min(queue_offset, Ordering::AcqRel);
         self.next_offset.store(self.max_offset(), Ordering::Relaxed);
         Ok(())
@@ -266,6 +297,11 @@ impl Queue {
         let log_min = i64::try_from(log_min).unwrap_or(i64::MAX);
         let gone = |unit: Unit| unit.is_blank() || unit.physical_offset < log_min;
         let mut from = self.min_offset().max(first_base);
+        // As a rule nothing has expired, and one look tells.
+        if self.units(files, from, 1)?.first().is_some_and(|unit| !gone(*unit)) {
+            self.min_offset.store(from, Ordering::Release);
+            return Ok(());
+        }
         while from < max {
             let base = files.base_at(from);
             let end = max.min(base + files.units_per_file());
@@ -311,14 +347,7 @@ impl Queue {
 
     /// The physical offset behind the last record of the queue; `None` when it has none.
     pub(crate) fn last_physical_end(self: &Arc<Self>, files: &QueueFiles) -> io::Result<Option<u64>> {
-        if let Some(batch) = &self.batch {
-            return batch.units().last_physical_end(batch.files());
-        }
-        let max = self.max_offset();
-        if max == 0 {
-            return Ok(None);
-        }
-        let unit = self.units(files, max - 1, 1)?.first().copied();
+        let unit = self.entries(files, self.max_offset() - 1, 1)?.first().map(|entry| entry.unit);
         Ok(unit
             .filter(|unit| unit.is_written() && !unit.is_blank())
             .and_then(|unit| u64::try_from(unit.physical_offset.saturating_add(i64::from(unit.size))).ok()))
@@ -369,6 +398,9 @@ impl Queue {
     /// # Errors
     /// What the system said.
     pub(crate) fn write(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, mut bytes: &[u8]) -> io::Result<()> {
+        if let Some(batch) = &self.batch {
+            return batch.write(bytes);
+        }
         let mut queue_offset = queue_offset;
         while !bytes.is_empty() {
             let base = files.base_at(queue_offset);
@@ -397,10 +429,12 @@ impl Queue {
     /// What the system said.
     pub(crate) fn fill_blank(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         let max = self.max_offset();
+        let none_left = self.min_offset() == max;
         if self.batch.is_some() {
             // Units say where they begin.
-            if max == 0 {
+            if none_left {
                 self.min_offset.store(queue_offset, Ordering::Release);
+                self.publish(queue_offset);
             }
             return Ok(());
         }
@@ -414,7 +448,7 @@ impl Queue {
             at += count;
         }
         self.publish(queue_offset);
-        if max == 0 {
+        if none_left {
             self.min_offset.store(queue_offset, Ordering::Release);
         }
         Ok(())
@@ -486,6 +520,30 @@ pub(crate) fn partition(count: i64, mut before: impl FnMut(i64) -> io::Result<bo
     Ok(low)
 }
 
+/// [`partition`], with the first looks at growing distances: most queues are short.
+fn gallop(count: i64, mut before: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
+    let (mut low, mut high) = (0, PAGE_UNITS);
+    while high < count && before(high - 1)? {
+        (low, high) = (high, high * 4);
+    }
+    Ok(low + partition(high.min(count) - low, |at| before(low + at))?)
+}
+
 fn invalid(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_found_wherever_it_is() {
+        for count in [0, 1, PAGE_UNITS, 13 * PAGE_UNITS + 5] {
+            for end in 0..=count {
+                assert_eq!(gallop(count, |at| Ok(at < end)).unwrap(), end);
+                assert_eq!(partition(count, |at| Ok(at < end)).unwrap(), end);
+            }
+        }
+    }
 }

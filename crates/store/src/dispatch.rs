@@ -13,13 +13,12 @@ use codec::index::{key_hash, tag_hash};
 use codec::message::sys_flag;
 use codec::properties::{self, names};
 use parking_lot::Mutex;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::config::FlushDiskType;
-use crate::consume_queue::Queue;
 use crate::core::{Core, is_no_space};
 use crate::error::PutError;
 use crate::index::IndexWriter;
@@ -170,6 +169,7 @@ impl Dispatcher {
     fn write_queues(&self, records: &[DispatchRecord]) -> io::Result<()> {
         let mut order: Vec<&DispatchRecord> = records.iter().filter(|record| record.queue_offset.is_some()).collect();
         order.sort_by_key(|record| Arc::as_ptr(&record.queue).addr());
+        let files = self.queues.files();
         let mut units = Vec::new();
         for group in order.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
@@ -177,30 +177,14 @@ impl Dispatcher {
             if first.queue.is_deleted() {
                 continue;
             }
-            self.write_units(&first.queue, begin, group.iter().copied(), &mut units)?;
+            units.clear();
+            for record in group {
+                push_unit(&self.queues, record, &mut units)?;
+            }
+            first.queue.write(files, begin, &units)?;
             first.queue.publish(end);
         }
         Ok(())
-    }
-
-    /// Writes the units of records of one queue, which begin at `queue_offset` and follow each other.
-    fn write_units<'a>(
-        &self,
-        queue: &Arc<Queue>,
-        queue_offset: i64,
-        records: impl Iterator<Item = &'a DispatchRecord>,
-        units: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        if let Some(batch) = queue.batch() {
-            return batch.write(&records.map(batch_unit).collect::<Vec<_>>());
-        }
-        let files = self.queues.files();
-        units.clear();
-        for record in records {
-            let tags_code = self.queues.ext().put(queue, files, record.tags_code, record.store_timestamp)?;
-            units.extend_from_slice(&Unit { tags_code, ..unit(record) }.encode());
-        }
-        queue.write(files, queue_offset, units)
     }
 
     fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
@@ -208,7 +192,8 @@ impl Dispatcher {
         for record in records {
             let properties = properties_of(&self.log, record);
             let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
-            put_keys(&self.core, index, record, &properties)?;
+            key_hashes(record, &properties)
+                .try_for_each(|hash| index.put(&self.core, hash, record.physical_offset, record.store_timestamp))?;
         }
         index.commit(&self.core)?;
         self.checkpoint.set_index_msg_timestamp(index.index().last_update().0);
@@ -285,48 +270,6 @@ impl Dispatcher {
         })
     }
 
-    /// Dispatches a record during recovery, when it may have been before. `may_begin`: the log is read from its start,
-    /// so a queue whose units are missing before this one has lost them for good. Returns whether units are missing that
-    /// the log still has.
-    pub(crate) fn apply_recovered(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
-        let files = Arc::clone(self.queues.files());
-        let queue = &record.queue;
-        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
-        if queue_offset < 0 {
-            warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
-            return Ok(false);
-        }
-        let max = queue.max_offset();
-        if (1..max).contains(&queue_offset) {
-            return Ok(false);
-        }
-        // What lies before the queue's last record in the log is in it, or of a topic that was deleted since.
-        let newest = queue.entries(&files, max - 1, 1)?.first().map(|newest| newest.unit).unwrap_or_default();
-        let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
-        if max > 0 && !newest.is_blank() && physical_offset <= newest.physical_offset {
-            return Ok(false);
-        }
-        if queue_offset < max {
-            // 0 again, further on in the log: the topic was deleted and made anew.
-            queue.rewind(&files, queue_offset)?;
-        }
-        if queue_offset > queue.max_offset() {
-            if !may_begin {
-                return Ok(true);
-            }
-            if queue.max_offset() > 0 {
-                warn!(topic = %queue.topic, queue_id = queue.queue_id, from = queue.max_offset(), to = queue_offset,
-                    "consume queue gap");
-            }
-            queue.fill_blank(&files, queue_offset)?;
-        }
-        self.write_units(queue, queue_offset, std::iter::once(record), &mut Vec::new())?;
-        let end = queue_offset + i64::from(record.message_count);
-        queue.publish(end);
-        queue.set_next_offset(end);
-        Ok(false)
-    }
-
     /// Writes what [`Dispatcher::index_recovered`] gathered.
     pub(crate) fn commit_index(&mut self) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
@@ -335,11 +278,16 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Puts the keys of a record into the index during recovery.
+    /// Puts the keys of a record into the index during recovery, those that it lacks when it knows the record.
     pub(crate) fn index_recovered(&mut self, record: &DispatchRecord, properties: &[u8]) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         let properties = String::from_utf8_lossy(properties);
-        put_keys(&self.core, index, record, &properties)
+        key_hashes(record, &properties).try_for_each(|hash| {
+            if index.index().ends_with(&self.core, hash, record.physical_offset)? {
+                return Ok(());
+            }
+            index.put(&self.core, hash, record.physical_offset, record.store_timestamp)
+        })
     }
 }
 
@@ -351,21 +299,26 @@ pub(crate) fn confirmed(core: &Core, log: &CommitLog) -> u64 {
     }
 }
 
-fn unit(record: &DispatchRecord) -> Unit {
-    Unit {
+/// Appends the unit of a record, in the form that its queue has, to `units`; its extension is written where queues have
+/// such.
+/// # Errors
+/// What the system said.
+pub(crate) fn push_unit(queues: &QueueTable, record: &DispatchRecord, units: &mut Vec<u8>) -> io::Result<()> {
+    let queue = &record.queue;
+    let mut unit = Unit {
         physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
         size: i32::try_from(record.len).unwrap_or(i32::MAX),
         tags_code: record.tags_code,
+    };
+    if queue.batch().is_some() {
+        let (store_timestamp, base_offset) = (record.store_timestamp, record.queue_offset.unwrap_or(0));
+        units
+            .extend_from_slice(&BatchUnit { unit, store_timestamp, base_offset, count: record.message_count }.encode());
+    } else {
+        unit.tags_code = queues.ext().put(queue, queues.files(), unit.tags_code, record.store_timestamp)?;
+        units.extend_from_slice(&unit.encode());
     }
-}
-
-fn batch_unit(record: &DispatchRecord) -> BatchUnit {
-    BatchUnit {
-        unit: unit(record),
-        store_timestamp: record.store_timestamp,
-        base_offset: record.queue_offset.unwrap_or(0),
-        count: record.message_count,
-    }
+    Ok(())
 }
 
 /// The properties string as it lies at the end of the record.
@@ -373,14 +326,12 @@ fn properties_of(log: &CommitLog, record: &DispatchRecord) -> Option<MappedSlice
     log.files().slice(record.end() - u64::from(record.properties_len), record.properties_len)
 }
 
-/// UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 does; nothing for rolled-back messages.
+/// Hashes of UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 indexes them; none for rolled-back messages.
 /// Source: IndexService.buildIndex.
-fn put_keys(core: &Core, index: &mut IndexWriter, record: &DispatchRecord, properties: &str) -> io::Result<()> {
-    if sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE {
-        return Ok(());
-    }
+fn key_hashes(record: &DispatchRecord, properties: &str) -> impl Iterator<Item = u32> {
+    let rolled_back = sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE;
     let topic = &record.queue.topic;
     let keys = properties::index_keys(properties).map(|key| key_hash(topic, key));
     let tags = properties::get(properties, names::TAGS).map(|tags| tag_hash(topic, tags));
-    keys.chain(tags).try_for_each(|hash| index.put(core, hash, record.physical_offset, record.store_timestamp))
+    keys.chain(tags).filter(move |_| !rolled_back)
 }

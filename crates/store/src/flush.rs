@@ -142,9 +142,7 @@ impl Checkpointer {
         self.flusher.flush()?;
         self.queues.flush()?;
         if let Some(index) = &self.index {
-            let (end_timestamp, _) = index.last_update();
             index.flush(core)?;
-            self.flusher.checkpoint.set_index_flushed(end_timestamp);
         }
         let store_timestamp = last_record.and_then(|offset| self.flusher.log.store_timestamp_at(offset)).unwrap_or(0);
         self.flusher.checkpoint.set_durable(durable, store_timestamp, last_record);

@@ -17,7 +17,9 @@ use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::core::Core;
+use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
 use crate::sys::LocalTime;
 
@@ -32,6 +34,7 @@ pub(crate) struct Index {
     files: ArcSwap<Vec<Arc<IndexFile>>>,
     /// Files that became full and are not on the disk yet.
     full: Mutex<Vec<Arc<IndexFile>>>,
+    checkpoint: Arc<StoreCheckpoint>,
 }
 
 #[derive(Debug)]
@@ -49,45 +52,80 @@ pub(crate) enum LastExit {
     Clean,
     /// The process died, the machine did not: what was written is there.
     Killed,
-    /// Nothing is certain beyond what was flushed up to this store time.
+    /// Nothing is certain beyond what was flushed.
     Unknown {
-        /// The checkpoint's indexMsgTimestamp.
-        flushed_timestamp: i64,
+        /// What was, of the index.
+        index: IndexFlushed,
     },
+}
+
+/// What of the index is on the disk for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IndexFlushed {
+    /// By our checkpoint: what it says of records before this offset.
+    Before(u64),
+    /// By Java's: files that end at this store time or earlier.
+    UpTo(i64),
+}
+
+impl IndexFlushed {
+    fn offset(self) -> Option<u64> {
+        match self {
+            IndexFlushed::Before(offset) => Some(offset),
+            IndexFlushed::UpTo(_) => None,
+        }
+    }
 }
 
 impl Index {
     /// Opens the files of `dir`. Returns too from which physical offset the index must be built again, if any part of
-    /// it was thrown away.
+    /// it was thrown away, now or by a start that did not come to its end, or is gone though it was `known`.
     /// # Errors
     /// What the system said, or [`io::ErrorKind::InvalidData`] for a file of another size.
-    pub(crate) fn open(core: &Core, dir: PathBuf, last_exit: LastExit) -> io::Result<(Index, Option<u64>)> {
+    pub(crate) fn open(
+        core: &Core,
+        dir: PathBuf,
+        last_exit: LastExit,
+        known: &Inventory,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> io::Result<(Index, Option<u64>)> {
         let layout = Layout { slots: core.config.max_hash_slot_num.max(1), entries: core.config.max_index_num.max(2) };
         let mut names: Vec<_> = core.fs.list(&dir)?.into_iter().filter(|item| !item.is_dir).collect();
         names.retain(|item| !item.name.is_empty() && item.name.bytes().all(|byte| byte.is_ascii_digit()));
         names.sort_by(|a, b| a.name.cmp(&b.name));
+        let lost = known.has_lost(&Inventory::of(names.iter().map(|item| item.name.as_str())));
         let mut files = Vec::new();
-        let mut rebuild_from = None;
         for item in names {
             let path = dir.join(&item.name);
-            let Some(file) = IndexFile::open(core, path.clone(), layout)? else {
-                core.fs.remove_file(&path)?;
-                continue;
-            };
-            match last_exit {
-                LastExit::Unknown { flushed_timestamp } if file.header().end_timestamp > flushed_timestamp => {
-                    let begin = u64::try_from(file.header().begin_phy_offset).unwrap_or(0);
-                    warn!(path = %path.display(), "index file may be incomplete, it will be built again");
-                    rebuild_from = Some(rebuild_from.unwrap_or(begin).min(begin));
-                    core.fs.remove_file(&path)?;
-                    continue;
-                }
-                LastExit::Killed => file.take_back_unfinished(core)?,
-                _ => {}
+            match IndexFile::open(core, path.clone(), layout)? {
+                Some(file) => files.push(Arc::new(file)),
+                None => core.fs.remove_file(&path)?,
             }
-            files.push(Arc::new(file));
         }
-        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default() };
+        let mut rebuild_from = None;
+        match last_exit {
+            _ if lost => {
+                // A file cannot be put between others: their times and names ascend.
+                warn!(dir = %dir.display(), "index files are missing, the whole index will be built again");
+                rebuild_from = Some(0);
+                throw_away(core, &dir, &std::mem::take(&mut files), rebuild_from, &checkpoint)?;
+            }
+            LastExit::Clean => {}
+            LastExit::Killed => files.iter().try_for_each(|file| file.take_back_unfinished(core))?,
+            LastExit::Unknown { index } => {
+                let whole = files.iter().position(|file| !file.is_whole(index)).unwrap_or(files.len());
+                let doubtful = files.split_off(whole);
+                // Without a header it is younger than the checkpoint, and so are the messages in it.
+                let begins = doubtful.iter().map(|file| file.header()).filter(|header| header.index_count > 1);
+                let begins = begins.map(|header| u64::try_from(header.begin_phy_offset).unwrap_or(0));
+                rebuild_from = begins.chain(index.offset()).min();
+                if !doubtful.is_empty() {
+                    throw_away(core, &dir, &doubtful, rebuild_from, &checkpoint)?;
+                }
+            }
+        }
+        files.iter().for_each(|file| checkpoint.note_index(|noted| noted.add(&file.name())));
+        let index = Index { dir, layout, files: ArcSwap::from_pointee(files), full: Mutex::default(), checkpoint };
         Ok((index, rebuild_from))
     }
 
@@ -96,6 +134,17 @@ impl Index {
         let files = self.files.load();
         let header = files.last()?.header();
         (header.index_count > 1 || files.len() > 1).then_some(header.end_phy_offset)
+    }
+
+    /// Whether the last message in the index is the one at `phy_offset`, and found by a key of this hash. Its other keys
+    /// may have gone into a file of which nothing is left.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn ends_with(&self, core: &Core, key_hash: u32, phy_offset: u64) -> io::Result<bool> {
+        if self.end_phy_offset().and_then(|end| u64::try_from(end).ok()) != Some(phy_offset) {
+            return Ok(false);
+        }
+        Ok(self.query(core, key_hash, usize::MAX, i64::MIN, i64::MAX)?.contains(&phy_offset))
     }
 
     /// The log ends at `log_end` now: what the index says of later messages must not keep new ones out.
@@ -147,6 +196,9 @@ impl Index {
             let Some(first) = files.first().filter(|file| files.len() > 1 && file.header().end_phy_offset < min) else {
                 return Ok(deleted);
             };
+            // On the disk before the file goes, or it would seem lost after a loss of power between the two.
+            self.checkpoint.note_index(|files| files.remove(&first.name()));
+            self.checkpoint.flush(core)?;
             core.fs.remove_file(&first.path)?;
             self.files.rcu(|files| files.iter().filter(|file| !Arc::ptr_eq(file, first)).cloned().collect::<Vec<_>>());
             deleted += 1;
@@ -158,6 +210,7 @@ impl Index {
     /// What the system said.
     pub(crate) fn clear(&self, core: &Core) -> io::Result<()> {
         for file in self.files.swap(Arc::default()).iter() {
+            self.checkpoint.note_index(|files| files.remove(&file.name()));
             core.fs.remove_file(&file.path)?;
         }
         Ok(())
@@ -193,16 +246,39 @@ impl Index {
             }
         };
         let file = IndexFile::create(core, path, self.layout)?;
+        core.fs.sync_dir(&self.dir)?;
+        core.fs.sync_dir(&core.config.store_path_root_dir)?;
         if let Some(previous) = previous {
             file.cells.store_i64(0, previous.end_timestamp);
             file.cells.store_i64(8, previous.end_timestamp);
             file.cells.store_i64(16, previous.end_phy_offset);
             file.cells.store_i64(24, previous.end_phy_offset);
         }
+        // Its name is on the disk: noted earlier, it would seem taken away after a loss of power.
+        self.checkpoint.note_index(|files| files.add(&file.name()));
         let file = Arc::new(file);
         self.files.rcu(|files| files.iter().chain([&file]).cloned().collect::<Vec<_>>());
         Ok(file)
     }
+}
+
+/// Removes files that will be built again. The checkpoint says so beforehand: a start that does not come to its end leaves
+/// nothing else that would.
+fn throw_away(
+    core: &Core,
+    dir: &Path,
+    files: &[Arc<IndexFile>],
+    rebuild_from: Option<u64>,
+    checkpoint: &StoreCheckpoint,
+) -> io::Result<()> {
+    checkpoint.set_index_durable(rebuild_from.unwrap_or(0));
+    checkpoint.flush(core)?;
+    core.fs.create_dir_all(dir)?;
+    for file in files {
+        warn!(path = %file.path.display(), "index file may be incomplete, it will be built again");
+        core.fs.remove_file(&file.path)?;
+    }
+    core.fs.sync_dir(dir)
 }
 
 impl IndexFile {
@@ -249,6 +325,10 @@ impl IndexFile {
         Ok(Some(IndexFile { path, layout, file, cells }))
     }
 
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub(crate) fn header(&self) -> Header {
         Header {
             begin_timestamp: self.cells.load_i64(0),
@@ -257,6 +337,22 @@ impl IndexFile {
             end_phy_offset: self.cells.load_i64(24),
             hash_slot_count: self.cells.load_u32(HASH_SLOT_COUNT_POSITION),
             index_count: self.cells.load_u32(INDEX_COUNT_POSITION).clamp(1, self.layout.entries),
+        }
+    }
+
+    /// Whether all of it is on the disk. What was written since the last flush may be there in part: the header tells of it,
+    /// or, when that part is missing, slots that point behind what the header knows. Slots of a full file do not change.
+    fn is_whole(&self, flushed: IndexFlushed) -> bool {
+        let header = self.header();
+        match flushed {
+            IndexFlushed::UpTo(timestamp) => header.end_timestamp <= timestamp,
+            IndexFlushed::Before(offset) => {
+                header.index_count > 1
+                    && u64::try_from(header.end_phy_offset).is_ok_and(|end| end < offset)
+                    && (header.index_count >= self.layout.entries
+                        || (0..self.layout.slots)
+                            .all(|slot| self.cells.load_u32(self.layout.slot_position(slot)) < header.index_count))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What goes into the store, and what it tells when something arrived.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A message to be stored. All of it is written as it is; the store adds offsets and the store time.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,27 @@ pub struct Message<'a> {
     pub body: &'a [u8],
     /// Properties string; see [`codec::properties`].
     pub properties: &'a str,
+}
+
+impl<'a> Message<'a> {
+    /// A message without properties, flags and times, from and to nobody (0.0.0.0:0).
+    #[must_use]
+    pub const fn new(topic: &'a str, queue_id: i32, body: &'a [u8]) -> Self {
+        let nobody = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Message {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: nobody,
+            store_host: nobody,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: "",
+        }
+    }
 }
 
 /// Where a message went.

@@ -1,5 +1,6 @@
 //! Opening a store: lock, load, recover, start the threads.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -17,12 +18,14 @@ use crate::dispatch::{Dispatched, Dispatcher};
 use crate::error::OpenError;
 use crate::flush::{Checkpointer, Flusher};
 use crate::index::{Index, IndexWriter, LastExit, index_dir};
+use crate::inventory::Inventory;
 use crate::log_files::{self, io_error, open_or_create};
 use crate::mapped_file_queue::MappedFileQueue;
 use crate::message::MessageArrivingListener;
 use crate::mmap::{MappedFile, MappedFileWriter};
 use crate::queue_files::QueueFiles;
 use crate::queue_table::QueueTable;
+use crate::rebuild;
 use crate::record::DelayLevels;
 use crate::recovery;
 use crate::store::MessageStore;
@@ -53,13 +56,6 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
     let last_exit = recovery::last_exit(clean, &found);
     let parts = recover(&core, queue_root, last_exit, &found, &checkpoint, delays, listener)?;
     let Parts { dispatcher, checkpointer, recovered_from } = parts;
-    // Only now: had it been there before, a second attempt to open a damaged store would take it for one that was killed,
-    // and cut it. A kill up to here leaves nothing that another recovery would not do again.
-    let pid = std::process::id().to_string();
-    core.fs
-        .write_file(&abort, pid.as_bytes())
-        .and_then(|()| core.fs.sync_dir(&root))
-        .map_err(|error| io_error("write", &abort, error))?;
     let log = Arc::clone(&dispatcher.log);
     checkpoint.begin(&core, recovered_from, log.wrote());
     let checkpointed = checkpointer.checkpoint();
@@ -73,6 +69,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         gate: Arc::clone(&dispatcher.gate),
         checkpoint: Arc::clone(&checkpoint),
         manual_rounds: AtomicU32::new(0),
+        round: Mutex::default(),
         cleaned_to: AtomicU64::new(0),
     });
     let mut store = MessageStore {
@@ -110,33 +107,23 @@ fn recover(
 ) -> Result<Parts, OpenError> {
     let mut files = log_files::load(core)?;
     let log = recovery::find_end(core, &mut files, found, last_exit)?;
-    let lost = files.is_empty();
-    let ext_root = core.config.store_path_root_dir.join("consumequeue_ext");
-    let batch_root = core.config.store_path_root_dir.join("batchconsumequeue");
-    if lost {
-        recovery::forget_queues(core, &queue_root)?;
-        recovery::forget_queues(core, &ext_root)?;
-        recovery::forget_queues(core, &batch_root)?;
+    if matches!(last_exit, LastExit::Unknown { .. }) {
+        let path = core.config.store_path_root_dir.join("checkpoint");
+        checkpoint.begin_recovery(core, log.start).map_err(|error| io_error("flush", &path, error))?;
     }
-    let config = &core.config;
-    let ext = ConsumeQueueExt::new(
-        Arc::clone(&core.fs),
-        ext_root,
-        config.mapped_file_size_consume_queue_ext,
-        config.enable_consume_queue_ext,
-    );
-    let size = config.mapped_file_size_consume_queue;
-    let queue_files = Arc::new(QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size));
-    let size = config.mapper_file_size_batch_consume_queue;
-    let batch_files = Arc::new(QueueFiles::of_batches(Arc::clone(&core.fs), batch_root, size));
-    let queues = QueueTable::open(queue_files, batch_files, ext, &config.batch_topics)
-        .map_err(|error| io_error("list", &queue_root, error))?;
+    if files.is_empty() {
+        for root in [&queue_root, &batch_root(core), &ext_root(core)] {
+            recovery::forget_queues(core, root)?;
+        }
+    }
+    let queues = open_queues(core, &queue_root, checkpoint).map_err(|error| io_error("list", &queue_root, error))?;
     queues.set_log_min(log.min);
     if last_exit == LastExit::Clean && found.own.is_none() {
         recovery::check_queues(&files, &queues, &log)?;
     }
     queues.set_log_end(log.end);
-    let (index, index_from) = open_index(core, last_exit, log.end, lost)?;
+    mark_in_use(core)?;
+    let (index, index_from) = open_index(core, last_exit, found, checkpoint, log.end)?;
 
     let store_timestamp = log.last_record.map_or(0, |(_, timestamp)| timestamp);
     let commit_log = Arc::new(commit_log(core, files, log.end, store_timestamp)?);
@@ -152,8 +139,7 @@ fn recover(
         listener,
         gate: Arc::default(),
     };
-    let emptied = found.own.map_or(0, |own| own.emptied);
-    let recovered_from = recovery::dispatch(&mut dispatcher, &log, last_exit, index_from, emptied)?;
+    let recovered_from = rebuild::dispatch(&mut dispatcher, &log, last_exit, index_from, found.own.as_ref())?;
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
@@ -161,19 +147,52 @@ fn recover(
     Ok(Parts { dispatcher, checkpointer, recovered_from })
 }
 
+fn batch_root(core: &Core) -> PathBuf {
+    core.config.store_path_root_dir.join("batchconsumequeue")
+}
+
+fn ext_root(core: &Core) -> PathBuf {
+    core.config.store_path_root_dir.join("consumequeue_ext")
+}
+
+fn open_queues(core: &Core, root: &Path, checkpoint: &Arc<StoreCheckpoint>) -> io::Result<QueueTable> {
+    let config = &core.config;
+    let fs = || Arc::clone(&core.fs);
+    let size = config.mapped_file_size_consume_queue;
+    let files = QueueFiles::new(fs(), root.to_owned(), size, Arc::clone(checkpoint));
+    let size = config.mapper_file_size_batch_consume_queue;
+    let batch_files = QueueFiles::of_batches(fs(), batch_root(core), size, Arc::clone(checkpoint));
+    let size = config.mapped_file_size_consume_queue_ext;
+    let ext = ConsumeQueueExt::new(fs(), ext_root(core), size, config.enable_consume_queue_ext);
+    QueueTable::open(Arc::new(files), Arc::new(batch_files), ext, &config.batch_topics)
+}
+
+/// Makes the file `abort`. Not before the log is known to be sound: a second attempt to open a damaged store would take it
+/// for one that was killed, and cut it. But before queues and index are touched: whatever stops that, they are in doubt.
+fn mark_in_use(core: &Core) -> Result<(), OpenError> {
+    let root = &core.config.store_path_root_dir;
+    let abort = root.join("abort");
+    let pid = std::process::id().to_string();
+    let written = core.fs.write_file(&abort, pid.as_bytes()).and_then(|()| core.fs.sync_dir(root));
+    written.map_err(|error| io_error("write", &abort, error))
+}
+
 fn open_index(
     core: &Core,
     last_exit: LastExit,
+    found: &Found,
+    checkpoint: &Arc<StoreCheckpoint>,
     log_end: u64,
-    lost: bool,
 ) -> Result<(Option<Arc<Index>>, Option<u64>), OpenError> {
     if !core.config.message_index_enable {
         return Ok((None, None));
     }
     let dir = index_dir(&core.config.store_path_root_dir);
     let failed = |error| io_error("open", &dir, error);
-    let (index, index_from) = Index::open(core, dir.clone(), last_exit).map_err(failed)?;
-    if lost {
+    let known = found.own.map_or_else(Inventory::default, |own| own.index);
+    let opened = Index::open(core, dir.clone(), last_exit, &known, Arc::clone(checkpoint));
+    let (index, index_from) = opened.map_err(failed)?;
+    if log_end == 0 {
         index.clear(core).map_err(failed)?;
     }
     index.cut(log_end);

@@ -4,14 +4,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use codec::batch_consume_queue::BATCH_UNIT_LEN;
 use codec::consume_queue::UNIT_LEN;
 use parking_lot::Mutex;
 
+use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::Queue;
 use crate::fs::FileSystem;
+use crate::inventory::Inventory;
 use crate::mapped_file_queue::file_name;
 
 /// More dirty files than this are flushed with the whole file system.
@@ -28,10 +30,13 @@ pub(crate) struct QueueFiles {
     file_bytes: u64,
     /// End of the log when it was recovered: units that point behind it are of records that never were.
     log_end: AtomicU64,
+    /// Behind the units that are kept anything may lie, of any length.
+    distrust: AtomicBool,
     log_min: AtomicU64,
     open: Mutex<VecDeque<Arc<Queue>>>,
     max_open: usize,
     dirty: Mutex<Dirty>,
+    checkpoint: Arc<StoreCheckpoint>,
 }
 
 #[derive(Debug, Default)]
@@ -42,13 +47,23 @@ struct Dirty {
 
 impl QueueFiles {
     /// `root` is the directory `consumequeue`; `file_bytes` is rounded up to whole units, as Java does.
-    pub(crate) fn new(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
-        QueueFiles::of_units(fs, root, UNIT_LEN, file_bytes, "mappedFileSizeConsumeQueue")
+    pub(crate) fn new(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        file_bytes: u64,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> QueueFiles {
+        QueueFiles::of_units(fs, root, UNIT_LEN, file_bytes, "mappedFileSizeConsumeQueue", checkpoint)
     }
 
     /// [`QueueFiles::new`] for the directory `batchconsumequeue`.
-    pub(crate) fn of_batches(fs: Arc<dyn FileSystem>, root: PathBuf, file_bytes: u64) -> QueueFiles {
-        QueueFiles::of_units(fs, root, BATCH_UNIT_LEN, file_bytes, "mapperFileSizeBatchConsumeQueue")
+    pub(crate) fn of_batches(
+        fs: Arc<dyn FileSystem>,
+        root: PathBuf,
+        file_bytes: u64,
+        checkpoint: Arc<StoreCheckpoint>,
+    ) -> QueueFiles {
+        QueueFiles::of_units(fs, root, BATCH_UNIT_LEN, file_bytes, "mapperFileSizeBatchConsumeQueue", checkpoint)
     }
 
     fn of_units(
@@ -57,6 +72,7 @@ impl QueueFiles {
         unit_len: usize,
         file_bytes: u64,
         size_key: &'static str,
+        checkpoint: Arc<StoreCheckpoint>,
     ) -> QueueFiles {
         let unit = unit_len as u64;
         let units_per_file = i64::try_from(file_bytes.div_ceil(unit)).unwrap_or(i64::MAX / 1024).max(1);
@@ -68,10 +84,12 @@ impl QueueFiles {
             units_per_file,
             file_bytes: u64::try_from(units_per_file).unwrap_or(1) * unit,
             log_end: AtomicU64::new(u64::MAX),
+            distrust: AtomicBool::new(false),
             log_min: AtomicU64::new(0),
             open: Mutex::default(),
             max_open: max_open_files(),
             dirty: Mutex::default(),
+            checkpoint,
         }
     }
 
@@ -111,6 +129,17 @@ impl QueueFiles {
     /// Recovery found this end; queues that are loaded from now on are cut there.
     pub(crate) fn set_log_end(&self, log_end: u64) {
         self.log_end.store(log_end, Ordering::Release);
+        self.distrust.store(false, Ordering::Release);
+    }
+
+    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
+    pub(crate) fn distrust_from(&self, offset: u64) {
+        self.log_end.store(offset, Ordering::Release);
+        self.distrust.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn distrusts(&self) -> bool {
+        self.distrust.load(Ordering::Acquire)
     }
 
     pub(crate) fn log_min(&self) -> u64 {
@@ -164,9 +193,29 @@ impl QueueFiles {
 
     /// A file of `queue` was made.
     pub(crate) fn note_created(&self, queue: &Queue) {
+        self.note_on_disk(queue);
         let mut dirty = self.dirty.lock();
         dirty.new_dirs.insert(self.queue_dir(queue));
         dirty.new_dirs.insert(self.topic_dir(&queue.topic));
+    }
+
+    /// `queue` has a directory.
+    pub(crate) fn note_on_disk(&self, queue: &Queue) {
+        if !queue.with_files().on_disk.swap(true, Ordering::AcqRel) {
+            self.checkpoint.note_queues(|queues| queues.add(&inventory_name(queue)));
+        }
+    }
+
+    /// The directories of `deleted` are about to be removed.
+    pub(crate) fn strike_off(&self, deleted: &[Arc<Queue>]) {
+        for queue in deleted.iter().filter(|queue| queue.with_files().on_disk.swap(false, Ordering::AcqRel)) {
+            self.checkpoint.note_queues(|queues| queues.remove(&inventory_name(queue)));
+        }
+    }
+
+    /// The queues that have a directory.
+    pub(crate) fn inventory(&self) -> Inventory {
+        self.checkpoint.queues()
     }
 
     /// How many files have changed since the last flush.
@@ -205,6 +254,10 @@ impl QueueFiles {
         }
         Ok(())
     }
+}
+
+fn inventory_name(queue: &Queue) -> String {
+    format!("{}/{}", queue.topic, queue.queue_id)
 }
 
 /// A quarter of the descriptors this process may have.

@@ -51,7 +51,8 @@ impl QueueTable {
         for topic in table.files.fs().list(table.files.root())?.iter().filter(|item| item.is_dir) {
             for queue in table.files.fs().list(&table.files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
                 if let Ok(queue_id) = queue.name.parse::<i32>() {
-                    table.find_or_insert(&topic.name, queue_id);
+                    let queue = table.find_or_insert(&topic.name, queue_id);
+                    table.files.note_on_disk(&queue);
                 }
             }
         }
@@ -61,7 +62,8 @@ impl QueueTable {
             for queue in files.fs().list(&files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
                 if let Ok(queue_id) = queue.name.parse::<i32>() {
                     table.set_type(&topic.name, QueueType::Batch);
-                    table.find_or_insert(&topic.name, queue_id);
+                    let queue = table.find_or_insert(&topic.name, queue_id);
+                    files.note_on_disk(&queue);
                 }
             }
         }
@@ -105,6 +107,12 @@ impl QueueTable {
     pub(crate) fn set_log_min(&self, log_min: u64) {
         self.files.set_log_min(log_min);
         self.batch_files.set_log_min(log_min);
+    }
+
+    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
+    pub(crate) fn distrust_from(&self, offset: u64) {
+        self.files.distrust_from(offset);
+        self.batch_files.distrust_from(offset);
     }
 
     /// Recovery found this end; queues that are loaded from now on are cut there.

@@ -11,7 +11,7 @@ use crate::consume_queue::Queue;
 use crate::mmap::MappedFile;
 
 /// Topic in which messages wait for their delay; the tagsCode there is the delivery time.
-const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
+pub(crate) const SCHEDULE_TOPIC: &str = "SCHEDULE_TOPIC_XXXX";
 
 /// The delays behind the levels 1, 2, … of messageDelayLevel.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,8 @@ impl DelayLevels {
 }
 
 /// Whether a message of this sysFlag enters a queue: prepared and rolled-back ones do not.
-pub(crate) fn enters_queue(flags: i32) -> bool {
+#[must_use]
+pub fn enters_queue(flags: i32) -> bool {
     matches!(sys_flag::transaction_type(flags), sys_flag::TRANSACTION_NOT_TYPE | sys_flag::TRANSACTION_COMMIT_TYPE)
 }
 
@@ -137,7 +138,8 @@ pub(crate) fn step(file: &MappedFile, position: u64, check: impl Into<Check>) ->
 
 /// Whether topic or properties look as if a part of them had not reached the disk. bodyCRC does not cover them, and what
 /// was not written reads as zeroes: at the end, or where a sector is missing.
-pub(crate) fn is_torn(topic: &[u8], properties: &[u8]) -> bool {
+#[must_use]
+pub fn is_torn(topic: &[u8], properties: &[u8]) -> bool {
     const SECTOR: usize = 512;
     topic.contains(&0)
         || properties.last() == Some(&0)

@@ -4,10 +4,8 @@
 //!    CommitLog.recoverAbnormally).
 //! 2. Where the log ends: every record from there on is checked, CRC included. What lies behind the first that is none
 //!    is made to read as zeroes, so that it can never come back.
-//! 3. Dispatch again what queues or index may lack. Units that are there already are left alone, units that point behind
-//!    the end are cut, queues whose units are missing altogether are built again from the start of the log.
+//! 3. Dispatch again what queues or index may lack: [`crate::rebuild`].
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -15,16 +13,15 @@ use tracing::{info, warn};
 
 use crate::checkpoint::Found;
 use crate::core::Core;
-use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
-use crate::index::LastExit;
+use crate::index::{IndexFlushed, LastExit};
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
+use crate::progress::Progress;
 use crate::queue_table::QueueTable;
 use crate::record::{Step, step};
+use crate::scan::{Piece, Scan, end_of};
 
-/// Index entries and progress are brought down after so many records.
-const INDEX_BATCH: usize = 1024;
 const GIVE_UP_REMEDY: &str = "restore the file from a backup; or, to give up everything from there on, stop all brokers \
                               on this store, remove the file checkpoint and put an empty file named abort in its place";
 
@@ -46,8 +43,12 @@ pub(crate) fn last_exit(clean: bool, found: &Found) -> LastExit {
     match found.own {
         _ if clean => LastExit::Clean,
         Some(own) if own.same_boot => LastExit::Killed,
-        Some(own) => LastExit::Unknown { flushed_timestamp: own.index_flushed_timestamp },
-        None => LastExit::Unknown { flushed_timestamp: found.java.index_msg_timestamp },
+        _ => LastExit::Unknown {
+            index: match found.index_durable {
+                Some(offset) => IndexFlushed::Before(offset),
+                None => IndexFlushed::UpTo(found.java.index_msg_timestamp),
+            },
+        },
     }
 }
 
@@ -64,42 +65,66 @@ pub(crate) fn find_end(
     let min = first.first_offset();
     let start = start_offset(core, files, found, last_exit)?;
     let mut log = Log { min, start, end: start, last_record: None };
-    let mut index = file_index(files, start);
-    let mut stopped = None;
-    while let Some(file) = files.get(index) {
-        match step(file, log.end - file.first_offset(), core.config.check_on_recover()) {
-            Step::Record(record) => {
-                log.last_record = Some((log.end, record.store_timestamp));
-                log.end += record.total_size as u64;
+    let mut broken = None;
+    {
+        let files: Vec<&MappedFile> = files.iter().collect();
+        let to = files.last().map_or(start, |file| file.end_offset());
+        let progress = Progress::new("checking the commit log", to.saturating_sub(start));
+        let check = core.config.check_on_recover();
+        let scan = Scan { files: &files, from: start, to, check, progress: &progress };
+        scan.run(|found| {
+            match found {
+                Piece::Records(records) => {
+                    if let Some(last) = records.last() {
+                        log.end = end_of(last);
+                        log.last_record = Some((log.end - last.total_size as u64, last.store_timestamp));
+                    }
+                }
+                Piece::Roll(next) => log.end = next,
+                Piece::Broken { reason, next, .. } => broken = Some((reason, next)),
             }
-            Step::Roll => {
-                log.end = file.end_offset();
-                index += 1;
-            }
-            Step::End(reason) => {
-                stopped = Some(reason);
-                break;
-            }
-        }
+            Ok::<_, OpenError>(broken.is_none())
+        })?;
     }
-    if let (Some(reason), Some(file)) = (stopped, files.get(index)) {
-        check_loss(files, file, &log, found, last_exit, reason)?;
-        let later = files.split_off(index + 1);
-        for file in later {
-            core.fs.remove_file(file.path()).map_err(|error| io_error("remove", file.path(), error))?;
+    if let Some((reason, next)) = broken {
+        let index = file_index(files, log.end);
+        check_loss(files, &log, found, last_exit, &reason, next)?;
+        let later = files.split_off(files.len().min(index + 1));
+        // From the last on, each for good before the next: whatever stops this, no gap is left.
+        for file in later.iter().rev() {
+            remove_for_good(core, file.path()).map_err(|error| io_error("remove", file.path(), error))?;
         }
         if last_exit != LastExit::Clean {
             zero_behind(core, files, log.end)?;
         }
     }
-    if last_exit != LastExit::Clean {
-        // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
-        for file in files.iter().filter(|file| file.end_offset() > start) {
-            core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+    // What is acknowledged from here on builds on these bytes: they must be as durable as the store says.
+    match last_exit {
+        LastExit::Clean => {}
+        LastExit::Killed => sync_all(core)?,
+        LastExit::Unknown { .. } => {
+            for file in files.iter().filter(|file| file.end_offset() > start) {
+                core.fs.sync_data(file.file()).map_err(|error| io_error("flush", file.path(), error))?;
+            }
         }
     }
     info!(start, end = log.end, ?last_exit, "commit log recovered");
     Ok(log)
+}
+
+/// Brings to the disk what the killed process had written: log, queues and index are not read again up to where it had come,
+/// and nobody knows which of their files had been flushed.
+fn sync_all(core: &Core) -> Result<(), OpenError> {
+    let root = &core.config.store_path_root_dir;
+    for dir in core.config.commit_log_paths().iter().chain([root]) {
+        core.fs.sync_all(dir).map_err(|error| io_error("flush", dir, error))?;
+    }
+    Ok(())
+}
+
+fn remove_for_good(core: &Core, path: &Path) -> io::Result<()> {
+    core.fs.remove_file(path)?;
+    path.parent().map_or(Ok(()), |dir| core.fs.sync_dir(dir))
 }
 
 fn no_log(core: &Core, found: &Found) -> Result<Log, OpenError> {
@@ -168,34 +193,45 @@ fn file_index(files: &[MappedFile], offset: u64) -> usize {
 }
 
 /// Refuses to cut off messages that are known to have been stored. After a loss of power the log may end early for good
-/// reason, and a torn record at the end is one that was never acknowledged.
+/// reason, and a torn record at the end is one that was never acknowledged. `next`: a sound record in the same file.
 fn check_loss(
     files: &[MappedFile],
-    file: &MappedFile,
     log: &Log,
     found: &Found,
     last_exit: LastExit,
-    reason: String,
+    reason: &str,
+    next: Option<u64>,
 ) -> Result<(), OpenError> {
-    let goes_on = files
-        .iter()
-        .find(|later| later.first_offset() > log.end)
-        .is_some_and(|next| matches!(step(next, 0, true), Step::Record(_)));
+    let Some(file) = files.get(file_index(files, log.end)) else { return Ok(()) };
+    let later = files.iter().map(MappedFile::first_offset).find(|first| *first > log.end);
+    let goes_on = next.or(later).and_then(|offset| store_time_at(files, offset).map(|time| (offset, time)));
     let clean_end = found.own.and_then(|own| own.clean_end).filter(|_| last_exit == LastExit::Clean);
-    let known_end = clean_end.filter(|end| log.end < *end);
-    let certain = !matches!(last_exit, LastExit::Unknown { .. });
-    if known_end.is_none() && !(goes_on && certain) {
-        if goes_on {
-            warn!(offset = log.end, path = %file.path().display(), %reason,
-                "commit log is cut here, though later files hold messages");
+    // Java's checkpoint tells up to when it had flushed the log: that cannot have got lost with the power.
+    let flushed = |time: i64| found.own.is_none() && time <= found.java.physic_msg_timestamp;
+    let certain = |time| !matches!(last_exit, LastExit::Unknown { .. }) || flushed(time);
+    let known = clean_end.is_some_and(|end| log.end < end) || goes_on.is_some_and(|(_, time)| certain(time));
+    if !known {
+        if let Some((next, _)) = goes_on {
+            warn!(offset = log.end, path = %file.path().display(), reason, next,
+                "commit log is cut here, though there are messages further on: their flush was never confirmed");
         }
         return Ok(());
     }
+    let goes_on = goes_on.map_or_else(String::new, |(next, _)| format!(" at {next}"));
     Err(OpenError::Corrupted {
         path: file.path().to_owned(),
         file_position: log.end - file.first_offset(),
-        reason: format!("{reason}, but the log went on behind it; {GIVE_UP_REMEDY}"),
+        reason: format!("{reason}, but the log went on behind it{goes_on}; {GIVE_UP_REMEDY}"),
     })
+}
+
+/// Store time of the record at `offset`; `None` when there is none.
+fn store_time_at(files: &[MappedFile], offset: u64) -> Option<i64> {
+    let file = files.get(file_index(files, offset))?;
+    match step(file, offset.checked_sub(file.first_offset())?, true) {
+        Step::Record(record) => Some(record.store_timestamp),
+        _ => None,
+    }
 }
 
 /// Makes everything behind `end` in the last file read as zeroes.
@@ -203,101 +239,6 @@ fn zero_behind(core: &Core, files: &[MappedFile], end: u64) -> Result<(), OpenEr
     let Some(file) = files.last().filter(|file| file.end_offset() > end) else { return Ok(()) };
     let position = end - file.first_offset();
     core.fs.zero(file.file(), position, file.len() - position).map_err(|error| io_error("cut", file.path(), error))
-}
-
-/// Brings queues and index in step with the log. `index_from`: the index lacks messages from there on; `emptied`: the
-/// queues of messages before it were deleted by hand, so having none is no loss. Returns from where the log was read.
-/// # Errors
-/// See [`OpenError`].
-pub(crate) fn dispatch(
-    dispatcher: &mut Dispatcher,
-    log: &Log,
-    last_exit: LastExit,
-    index_from: Option<u64>,
-    emptied: u64,
-) -> Result<u64, OpenError> {
-    let queues = std::sync::Arc::clone(&dispatcher.queues);
-    let root = queues.files().root().to_owned();
-    let failed = |error| io_error("rebuild", &root, error);
-    if matches!(last_exit, LastExit::Unknown { .. }) {
-        load_all(&queues).map_err(failed)?;
-    }
-    let queues_from = if queues.len() == 0 { emptied.clamp(log.min, log.start) } else { log.start };
-    let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
-    if from < log.start {
-        info!(from, to = log.end, "consume queues or index are built again from the log");
-    }
-    let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
-    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0) + 1);
-    let mut missing = BTreeSet::new();
-    let mut pass = Pass { from, to: log.end, verified_from: log.start };
-    pass.run(dispatcher, &mut |dispatcher, record, properties| {
-        let queue = (record.queue.topic.to_string(), record.queue.queue_id);
-        if record.physical_offset >= queues_from
-            && !missing.contains(&queue)
-            && dispatcher.apply_recovered(record, from == log.min)?
-        {
-            missing.insert(queue);
-        }
-        if record.physical_offset >= indexed {
-            dispatcher.index_recovered(record, properties)?;
-        }
-        Ok(())
-    })
-    .map_err(failed)?;
-    if missing.is_empty() {
-        return Ok(from);
-    }
-    warn!(queues = missing.len(), "consume queues lack units and are built again from the log");
-    pass.from = log.min;
-    pass.run(dispatcher, &mut |dispatcher, record, _| {
-        if missing.contains(&(record.queue.topic.to_string(), record.queue.queue_id)) {
-            dispatcher.apply_recovered(record, true)?;
-        }
-        Ok(())
-    })
-    .map_err(failed)?;
-    Ok(log.min)
-}
-
-/// One reading of the log.
-struct Pass {
-    from: u64,
-    to: u64,
-    /// From here on every record is known to be whole.
-    verified_from: u64,
-}
-
-type Visit<'a> = dyn FnMut(&mut Dispatcher, &crate::commit_log::DispatchRecord, &[u8]) -> io::Result<()> + 'a;
-
-impl Pass {
-    fn run(&mut self, dispatcher: &mut Dispatcher, visit: &mut Visit<'_>) -> io::Result<()> {
-        let log = std::sync::Arc::clone(&dispatcher.log);
-        let mut offset = self.from;
-        let mut count = 0;
-        while offset < self.to {
-            let Some(file) = log.files().find(offset) else { break };
-            match step(&file, offset - file.first_offset(), false) {
-                Step::Record(record) => {
-                    let dispatch = dispatcher.record_of(&record)?;
-                    visit(dispatcher, &dispatch, record.properties)?;
-                    offset += record.total_size as u64;
-                    count += 1;
-                    if count % INDEX_BATCH == 0 {
-                        dispatcher.commit_index()?;
-                    }
-                }
-                Step::Roll => offset = file.end_offset(),
-                Step::End(reason) if offset < self.verified_from => {
-                    warn!(offset, path = %file.path().display(), %reason,
-                        "commit log is damaged here; messages up to the next sound part are not in the queues");
-                    offset = file.end_offset().min(self.verified_from);
-                }
-                Step::End(_) => break,
-            }
-        }
-        dispatcher.commit_index()
-    }
 }
 
 /// After a clean stop of a Java broker, whose checkpoint does not say where the log ends: no queue may know of a message
@@ -326,7 +267,7 @@ pub(crate) fn check_queues(files: &[MappedFile], queues: &QueueTable, log: &Log)
 }
 
 /// Loads every queue, which cuts units that point behind the end of the log. On a few threads: it is mostly waiting.
-fn load_all(queues: &QueueTable) -> io::Result<()> {
+pub(crate) fn load_all(queues: &QueueTable) -> io::Result<()> {
     let all = queues.all();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
     std::thread::scope(|scope| {

@@ -6,8 +6,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use parking_lot::Mutex;
+
+use crate::offline::LockHolder;
 
 /// (device, inode) of the files this process has locked: record locks do not conflict within one process.
 static LOCKED_HERE: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
@@ -77,6 +80,31 @@ fn holder(file: &File) -> Option<u32> {
     // SAFETY: as in `take`; F_GETLK writes into `range`, which is ours.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut range) };
     (result == 0 && range.l_type != lock_type(libc::F_UNLCK)).then(|| u32::try_from(range.l_pid).ok()).flatten()
+}
+
+/// Who has byte 0 of the file at `path` locked.
+///
+/// The file is not opened when this process holds the lock: closing it again would drop that.
+pub(crate) fn lock_holder(path: &Path) -> io::Result<LockHolder> {
+    let metadata = match path.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LockHolder::Free),
+        Err(error) => return Err(error),
+    };
+    let locked_here = LOCKED_HERE.lock();
+    if locked_here.contains(&(metadata.dev(), metadata.ino())) {
+        return Ok(LockHolder::Held(Some(std::process::id())));
+    }
+    let file = File::open(path)?;
+    let mut range = byte_zero();
+    // SAFETY: the descriptor is open for as long as `file` lives; F_GETLK writes into `range`, which is ours.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut range) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if range.l_type == lock_type(libc::F_UNLCK) {
+        return Ok(LockHolder::Free);
+    }
+    Ok(LockHolder::Held(u32::try_from(range.l_pid).ok().filter(|pid| *pid > 0)))
 }
 
 fn byte_zero() -> libc::flock {

@@ -208,11 +208,11 @@ fn units_before_the_replayed_part_are_found_in_the_whole_log() {
     drop(store);
     reboot(dir.path());
     fs::remove_dir_all(dir.path().join("consumequeue/T")).unwrap();
+    // Nothing of T is in the replayed part, but the checkpoint knows that there was such a queue.
     let store = open(config(dir.path()));
     put(&store, "Other", 0, b"x");
     settle(&store);
-    // Nothing of T is in the replayed part, so a missing queue looks like a deleted topic.
-    assert!(!store.has_queue("T", 0));
+    check(&store, 100);
     drop(store);
     fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
     check(&open(config(dir.path())), 100);
@@ -272,11 +272,15 @@ fn damage_after_a_clean_stop_of_a_java_broker_is_refused_each_time() {
     let file = log_file(dir.path(), store.status().max_offset / (16 * 1024));
     drop(store);
     fs::remove_file(dir.path().join("checkpoint")).unwrap();
-    damage(&file, 600, &[0xFF; 4]);
-    for _ in 0..2 {
-        let (path, position, reason) = corrupted(dir.path());
-        assert_eq!(path, file);
-        assert!(position < 600 && reason.contains("queue 0 of T has messages up to"), "{position} {reason}");
+    for (bytes, known_by) in
+        [(vec![0xFF; 4], "the log went on behind it"), (vec![0; 15 * 1024], "queue 0 of T has messages")]
+    {
+        damage(&file, 600, &bytes);
+        for _ in 0..2 {
+            let (path, position, reason) = corrupted(dir.path());
+            assert_eq!(path, file);
+            assert!(position < 600 && reason.contains(known_by), "{position} {reason}");
+        }
     }
     fs::write(dir.path().join("abort"), b"").unwrap();
     let store = open(config(dir.path()));
@@ -449,5 +453,67 @@ fn the_last_topic_deleted_stays_deleted_and_lost_queues_still_come_back() {
         std::fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
         let store = open(config(dir.path()));
         assert_eq!(store.topics(), [("New".to_owned(), vec![1])], "clean {clean}");
+    }
+}
+
+#[test]
+fn single_queues_and_index_files_that_are_taken_away_come_back() {
+    for clean in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = fill(dir.path(), 100);
+        put(&store, "Other", 3, b"x");
+        put(&store, "Deleted", 0, b"x");
+        settle(&store);
+        store.delete_topic("Deleted");
+        put(&store, "Other", 3, b"y");
+        settle(&store);
+        if clean {
+            store.shutdown()
+        } else {
+            store.abandon()
+        }
+        drop(store);
+        fs::remove_dir_all(dir.path().join("index")).unwrap();
+        check(&open(config(dir.path())), 100);
+        // What is there is not read again: the topic that was deleted stays so.
+        let store = open(config(dir.path()));
+        assert_eq!(store.topics().iter().map(|(topic, _)| topic.as_str()).collect::<Vec<_>>(), ["Other", "T"]);
+        drop(store);
+        fs::remove_dir_all(dir.path().join("consumequeue/Other/3")).unwrap();
+        let store = open(config(dir.path()));
+        assert_eq!(bodies(&store, "Other", 3), [b"x".to_vec(), b"y".to_vec()]);
+        check(&store, 100);
+    }
+}
+
+/// Two keys each, and an odd number of entries in an index file: one message has its keys in two files.
+#[test]
+fn a_message_with_keys_in_two_index_files_keeps_both_when_the_second_is_built_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(config(dir.path()));
+    let put_keys = |from: usize, to: usize| {
+        for at in from..to {
+            let properties = format!("UNIQ_KEY\u{1}u{at}\u{2}KEYS\u{1}k{at}\u{2}");
+            store.put(&message("T", 0, b"body", &properties)).unwrap();
+        }
+        settle(&store);
+    };
+    put_keys(0, 200);
+    let straddling = store.store_time("T", 0, 199).unwrap();
+    while std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() <= u128::try_from(straddling).unwrap() {
+        std::thread::yield_now();
+    }
+    put_keys(200, 210);
+    let left = tempfile::tempdir().unwrap();
+    copy(dir.path(), left.path());
+    drop(store);
+    // The machine died when the first index file was on the disk.
+    reboot(left.path());
+    damage(&left.path().join("checkpoint"), 2096, &straddling.to_be_bytes());
+    let store = open(config(left.path()));
+    for at in 0..210 {
+        for key in [format!("u{at}"), format!("k{at}")] {
+            assert_eq!(store.query_by_key("T", &key, 9, 0, i64::MAX).messages.len(), 1, "{key}");
+        }
     }
 }

@@ -105,54 +105,57 @@ pub struct Broker {
     ip: String,
     port: u16,
     dir: PathBuf,
+    store: PathBuf,
+    /// Lines of its properties file that whoever starts it has asked for.
+    settings: String,
     process: Mutex<Option<Process>>,
 }
 
 impl Broker {
     /// Starts one on free ports, registered with `namesrv`, with `extra` lines at the end of its properties file.
     pub fn start(launch: Launch<'static>, name: &str, namesrv: &str, extra: &[(&str, &str)]) -> Self {
-        let kind = launch.kind;
-        let dir = scratch::dir(&format!("{name}-{kind:?}"));
-        let port = free_block();
+        let dir = scratch::dir(&format!("{name}-{:?}", launch.kind));
         let ip = extra.iter().find(|(key, _)| *key == "brokerIP1").map_or("127.0.0.1", |(_, ip)| *ip).to_owned();
-        let broker = Self { launch, name: name.to_owned(), ip, port, dir, process: Mutex::default() };
-        let store = broker.store_dir();
-        let mut conf = format!(
-            "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nbrokerIP1={}\nlistenPort={port}\n\
-             namesrvAddr={namesrv}\nautoCreateTopicEnable=true\nstorePathRootDir={}\nstorePathCommitLog={}\n",
-            broker.ip,
-            store.display(),
-            store.join("commitlog").display()
-        );
-        // Small files, quick delays: the first delay levels are what the retry cases wait for.
-        for (key, value) in [
-            ("mappedFileSizeCommitLog", "16777216"),
-            ("mapedFileSizeCommitLog", "16777216"),
-            ("mappedFileSizeConsumeQueue", "120000"),
-            ("mapedFileSizeConsumeQueue", "120000"),
-            ("maxHashSlotNum", "5000"),
-            ("maxIndexNum", "20000"),
-            ("messageDelayLevel", "1s 1s 1s 2s 2s 2s 3s 3s 3s 4s 4s 4s 5s 5s 5s 6s 6s 6s"),
-            ("diskMaxUsedSpaceRatio", "95"),
-        ] {
-            if kind == Kind::Ferrocket && key.starts_with("maped") {
-                continue;
-            }
-            conf.push_str(&format!("{key}={value}\n"));
-        }
-        if kind == Kind::Java && launch.version.starts_with('5') {
-            conf.push_str("popConsumerKVServiceInit=false\npopConsumerKVServiceEnable=false\n");
-        }
-        if kind == Kind::Java {
-            // Java throws away what waited 200 ms for a thread, which happens on a small machine.
-            conf.push_str("waitTimeMillsInSendQueue=20000\nosPageCacheBusyTimeOutMills=20000\n");
-        }
-        for (key, value) in extra {
-            conf.push_str(&format!("{key}={value}\n"));
-        }
-        write(&broker.dir.join("broker.conf"), &conf);
+        let settings = std::iter::once(("namesrvAddr", namesrv)).chain(extra.iter().copied());
+        let broker = Self {
+            launch,
+            name: name.to_owned(),
+            ip,
+            port: free_block(),
+            store: dir.join("store"),
+            dir,
+            settings: settings.map(|(key, value)| format!("{key}={value}\n")).collect(),
+            process: Mutex::default(),
+        };
         broker.boot();
         broker
+    }
+
+    /// Whether a Java broker runs it, of a version that begins so.
+    pub fn is_java(&self, version: &str) -> bool {
+        self.launch.kind == Kind::Java && self.launch.version.starts_with(version)
+    }
+
+    /// From the next [`Self::boot`] on these servers run it, on the same store and port. Stop or kill it before.
+    pub fn hand_to(&mut self, launch: Launch<'static>) {
+        assert!(lock(&self.process).is_none(), "{} runs", self.name);
+        self.launch = launch;
+    }
+
+    /// A second broker that is started on the same store, with ports of its own. It is expected to end by itself.
+    pub fn rival(&self, launch: Launch<'static>) -> Process {
+        let dir = scratch::dir(&format!("{}-rival-{:?}", self.name, launch.kind));
+        let rival = Self {
+            launch,
+            name: self.name.clone(),
+            ip: self.ip.clone(),
+            port: free_block(),
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            process: Mutex::default(),
+            dir,
+        };
+        Process::start("rival", rival.command(), &rival.dir.join("out.log"))
     }
 
     /// Its address, `127.0.0.1:PORT`.
@@ -167,18 +170,62 @@ impl Broker {
 
     /// Its storePathRootDir.
     pub fn store_dir(&self) -> PathBuf {
-        self.dir.join("store")
+        self.store.clone()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        lock(&self.process).as_ref().expect("the broker runs").id()
     }
 
     /// Starts it again after [`Self::kill9`] or [`Self::stop`], on the same store and port.
     pub fn boot(&self) {
+        let line = format!("The broker[{}, {}:{}] boot success.", self.name, self.ip, self.port);
+        boot(&self.process, &self.name, self.command(), &self.dir.join("out.log"), &line);
+    }
+
+    fn command(&self) -> Command {
+        let conf = self.dir.join("broker.conf");
+        write(&conf, &self.properties());
         let mut command = match self.launch.kind {
             Kind::Java => java_server(self.launch, "broker.BrokerStartup", "broker", &self.dir),
             Kind::Ferrocket => our_server("mqbroker", &self.dir),
         };
-        command.arg("-c").arg(self.dir.join("broker.conf"));
-        let line = format!("The broker[{}, {}:{}] boot success.", self.name, self.ip, self.port);
-        boot(&self.process, &self.name, command, &self.dir.join("out.log"), &line);
+        command.arg("-c").arg(conf);
+        command
+    }
+
+    fn properties(&self) -> String {
+        let mut text = format!(
+            "brokerClusterName=DefaultCluster\nbrokerName={}\nbrokerId=0\nbrokerIP1={}\nlistenPort={}\n\
+             autoCreateTopicEnable=true\nstorePathRootDir={}\nstorePathCommitLog={}\n",
+            self.name,
+            self.ip,
+            self.port,
+            self.store.display(),
+            self.store.join("commitlog").display()
+        );
+        // Small files, quick delays: the first delay levels are what the retry cases wait for.
+        text.push_str(
+            "mappedFileSizeCommitLog=16777216\nmappedFileSizeConsumeQueue=120000\nmaxHashSlotNum=5000\n\
+             maxIndexNum=20000\nmessageDelayLevel=1s 1s 1s 2s 2s 2s 3s 3s 3s 4s 4s 4s 5s 5s 5s 6s 6s 6s\n\
+             diskMaxUsedSpaceRatio=95\n",
+        );
+        if self.is_java("5.") {
+            text.push_str("popConsumerKVServiceInit=false\npopConsumerKVServiceEnable=false\n");
+        }
+        if self.launch.kind == Kind::Java {
+            // Java throws away what waited 200 ms for a thread, which happens on a small machine.
+            text.push_str("waitTimeMillsInSendQueue=20000\nosPageCacheBusyTimeOutMills=20000\n");
+        }
+        text.push_str(&self.settings);
+        if self.is_java("4.") {
+            // Java 4.x spells them so.
+            let misspelt: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("mappedFile")).collect();
+            let misspelt: String = misspelt.iter().map(|rest| format!("mapedFile{rest}\n")).collect();
+            text.push_str(&misspelt);
+        }
+        text
     }
 
     /// Waits until that nameserver knows this broker: Java's boot line comes before its registration has arrived.
@@ -336,7 +383,8 @@ impl Cluster {
     }
 }
 
-fn is_error(line: &str) -> bool {
+/// Whether a line of our daemons' output is one at ERROR, or tells of a panic.
+pub fn is_error(line: &str) -> bool {
     line.split_whitespace().take(4).any(|word| word == "ERROR") || line.contains("panicked at")
 }
 

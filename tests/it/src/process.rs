@@ -68,7 +68,14 @@ impl Process {
         if let Some(pid) = Pid::from_raw(id) {
             kill_process(pid, Signal::TERM).ok();
         }
-        wait_for(&format!("{} ends after SIGTERM", self.name), seconds, || {
+        self.wait_end(seconds)
+    }
+
+    /// Waits until it ends; returns the exit status.
+    /// # Panics
+    /// When it has not ended after `seconds`.
+    pub fn wait_end(&self, seconds: u64) -> ExitStatus {
+        wait_for(&format!("{} ends", self.name), seconds, || {
             self.lock().try_wait().expect("a child can be asked for its state")
         })
     }

@@ -107,6 +107,20 @@ pub fn call(addr: &str, code: i32, fields: &Value, body: &[u8]) -> std::io::Resu
     parse(&read_raw(&mut stream)?)
 }
 
+/// physicalOffset of each stored record in a body: of a record, the size is the i32 at 0, this the i64 at 28.
+/// # Panics
+/// When the body ends inside a record.
+pub fn physical_offsets(mut body: &[u8]) -> Vec<i64> {
+    let mut found = Vec::new();
+    while let Some((size, _)) = body.split_first_chunk::<4>() {
+        let size = u32::from_be_bytes(*size) as usize;
+        let (record, rest) = body.split_at_checked(size.max(36)).expect("whole records");
+        found.push(record[28..36].iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte)));
+        body = rest;
+    }
+    found
+}
+
 /// Whether that nameserver has a route for the topic.
 pub fn has_route(namesrv: &str, topic: &str) -> bool {
     call(namesrv, GET_ROUTEINFO_BY_TOPIC, &json!({ "topic": topic }), &[]).is_ok_and(|frame| frame.header["code"] == 0)

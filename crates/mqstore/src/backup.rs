@@ -1,0 +1,86 @@
+//! What a change replaces is kept, in a directory named after the time, beside what it was.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{IoContext as _, ToolError};
+use crate::{clock, time};
+
+/// A directory `mqstore-backup-<time>` in the store.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    root: PathBuf,
+    pub(crate) dir: PathBuf,
+}
+
+impl Backup {
+    /// Makes the directory.
+    pub(crate) fn begin(root: &Path) -> Result<Backup, ToolError> {
+        let stamp = time::stamp(clock::now_ms());
+        for number in 1..1000 {
+            let name = if number == 1 { stamp.clone() } else { format!("{stamp}-{number}") };
+            let dir = root.join(format!("mqstore-backup-{name}"));
+            match fs::create_dir(&dir) {
+                Ok(()) => {
+                    let backup = Backup { root: root.to_owned(), dir };
+                    backup.sync(root)?;
+                    return Ok(backup);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).on("make", &dir),
+            }
+        }
+        Err(ToolError::Refused(format!("{} has too many backups of this second", root.display())))
+    }
+
+    /// Where a file or directory of the store is kept.
+    pub(crate) fn place(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(relative) => self.dir.join(relative),
+            // A directory of the log that lies elsewhere.
+            Err(_) => {
+                let parts = path.components().filter(|part| matches!(part, std::path::Component::Normal(_)));
+                self.dir.join("elsewhere").join(parts.collect::<PathBuf>())
+            }
+        }
+    }
+
+    /// Moves a file or directory here. One that is not there needs no keeping.
+    pub(crate) fn take(&self, path: &Path) -> Result<(), ToolError> {
+        let place = self.place(path);
+        make_parent(&place)?;
+        match fs::rename(path, &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(path, &place).on("copy", path)?;
+                self.sync(&place)?;
+                fs::remove_file(path).on("remove", path)?;
+            }
+            other => other.on("move", path)?,
+        }
+        self.sync(path.parent().unwrap_or(path))
+    }
+
+    /// Copies a file here.
+    pub(crate) fn copy(&self, path: &Path) -> Result<(), ToolError> {
+        let place = self.place(path);
+        make_parent(&place)?;
+        match fs::copy(path, &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => {
+                other.on("copy", path)?;
+                self.sync(&place)
+            }
+        }
+    }
+
+    fn sync(&self, path: &Path) -> Result<(), ToolError> {
+        File::open(path).and_then(|file| file.sync_all()).on("flush", path)
+    }
+}
+
+pub(crate) fn make_parent(path: &Path) -> Result<(), ToolError> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).on("make", parent)
+}

@@ -1,0 +1,273 @@
+//! Brings consume queues and index in step with the log when a store is opened. Units that are there already are left
+//! alone; queues that lack units, or are gone altogether, are built again from the start of the log.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::sync::Arc;
+
+use codec::batch_consume_queue::{BATCH_UNIT_LEN, BatchUnit};
+use codec::consume_queue::{UNIT_LEN, Unit};
+use foldhash::fast::FixedState;
+use tracing::{debug, info, warn};
+
+use crate::checkpoint::Own;
+use crate::commit_log::{CommitLog, DispatchRecord};
+use crate::consume_queue::Queue;
+use crate::dispatch::{Dispatcher, push_unit};
+use crate::error::OpenError;
+use crate::index::LastExit;
+use crate::log_files::io_error;
+use crate::mmap::MappedFile;
+use crate::progress::Progress;
+use crate::queue_files::QueueFiles;
+use crate::record::{Check, Step, step};
+use crate::recovery::{Log, load_all};
+use crate::scan::{Piece, Scan};
+
+/// Units that are kept until they are written, 5 MB.
+const MAX_PENDING: usize = 256 * 1024;
+
+/// Reads the log as far back as needed. `index_from`: the index lacks messages from there on; `own`: what the checkpoint
+/// says, unless a Java broker had the store since. Returns from where the log was read.
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn dispatch(
+    dispatcher: &mut Dispatcher,
+    log: &Log,
+    last_exit: LastExit,
+    index_from: Option<u64>,
+    own: Option<&Own>,
+) -> Result<u64, OpenError> {
+    let queues = Arc::clone(&dispatcher.queues);
+    let root = queues.files().root().to_owned();
+    let failed = |error| io_error("rebuild", &root, error);
+    let checkpoint = Arc::clone(&dispatcher.checkpoint);
+    if matches!(last_exit, LastExit::Unknown { .. }) {
+        // Of units of later records any may be missing or torn: they are all written again.
+        queues.distrust_from(log.start);
+        load_all(&queues).map_err(failed)?;
+        for queue in queues.all() {
+            drop_torn_units(dispatcher, &queue).map_err(failed)?;
+        }
+        queues.set_log_end(log.end);
+    }
+    let oldest = own.map_or(0, |own| own.emptied).clamp(log.min, log.start);
+    let queues_from = if queues.len() == 0 { oldest } else { log.start };
+    let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
+    if from < log.start {
+        checkpoint.begin_recovery(&dispatcher.core, queues_from).map_err(failed)?;
+        info!(from, to = log.end, "consume queues or index are built again from the log");
+    }
+    let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
+    // Of the last message some keys may be missing.
+    let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
+    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending_units: 0 };
+    let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
+    let first = rebuild.read_log(from, |rebuild, record, properties| {
+        let key = key(&record.queue);
+        if record.physical_offset >= queues_from
+            && !missing.contains_key(&key)
+            && rebuild.apply(record, from == log.min)?
+        {
+            missing.insert(key, Arc::clone(&record.queue));
+        }
+        if record.physical_offset >= indexed {
+            rebuild.dispatcher.index_recovered(record, properties)?;
+        }
+        Ok(())
+    });
+    first.map_err(failed)?;
+    // Only now: after a loss of power the checkpoint may know of queues whose directories had not reached the disk, and
+    // which have just been made again.
+    let lost = queues_from > oldest && own.is_some_and(|own| own.queues.has_lost(&queues.files().inventory()));
+    if !lost && missing.is_empty() {
+        return Ok(from);
+    }
+    warn!(some_are_gone = lost, lack_units = missing.len(), "consume queues are built again from the whole log");
+    checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
+    let second = rebuild.read_log(oldest, |rebuild, record, _| {
+        if lost || missing.contains_key(&key(&record.queue)) {
+            rebuild.apply(record, true)?;
+        }
+        Ok(())
+    });
+    second.map_err(failed)?;
+    Ok(oldest)
+}
+
+struct Rebuild<'a> {
+    dispatcher: &'a mut Dispatcher,
+    log: &'a Log,
+    /// By the address of the queue.
+    tails: HashMap<usize, Tail, FixedState>,
+    pending_units: usize,
+}
+
+/// The end of one queue.
+struct Tail {
+    queue: Arc<Queue>,
+    /// One behind the last unit.
+    end: i64,
+    /// What the last unit points to; -1 when there is none, or a blank one.
+    newest: i64,
+    /// The last units, which are not written yet.
+    pending: Vec<u8>,
+}
+
+impl Tail {
+    fn of(queue: &Arc<Queue>, files: &QueueFiles) -> io::Result<Tail> {
+        let end = queue.max_offset();
+        let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit);
+        let newest = last.filter(|unit| !unit.is_blank()).map_or(-1, |unit| unit.physical_offset);
+        Ok(Tail { queue: Arc::clone(queue), end, newest, pending: Vec::new() })
+    }
+
+    /// Returns how many units were written.
+    fn write(&mut self, files: &QueueFiles) -> io::Result<usize> {
+        let pending = std::mem::take(&mut self.pending);
+        let count = pending.len() / self.queue.batch().map_or(UNIT_LEN, |_| BATCH_UNIT_LEN);
+        if count > 0 {
+            // Queues of batches know for themselves where.
+            self.queue.write(files, self.end - i64::try_from(count).unwrap_or(0), &pending)?;
+            self.queue.publish(self.end);
+            self.queue.set_next_offset(self.end);
+        }
+        Ok(count)
+    }
+}
+
+impl Rebuild<'_> {
+    /// Shows `visit` every record from `from` on, with its properties; then everything is written.
+    fn read_log(
+        &mut self,
+        from: u64,
+        mut visit: impl FnMut(&mut Self, &DispatchRecord, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let files = self.dispatcher.log.files().files();
+        let files: Vec<&MappedFile> = files.iter().map(|file| &**file).collect();
+        let progress = Progress::new("building consume queues and index", self.log.end.saturating_sub(from));
+        let scan = Scan { files: &files, from, to: self.log.end, check: Check::Form, progress: &progress };
+        scan.run(|piece| {
+            match piece {
+                Piece::Records(records) => {
+                    for record in records {
+                        let dispatch = self.dispatcher.record_of(&record)?;
+                        visit(self, &dispatch, record.properties)?;
+                    }
+                    self.dispatcher.commit_index()?;
+                    if self.pending_units >= MAX_PENDING {
+                        self.write_all()?;
+                    }
+                }
+                Piece::Roll(_) => {}
+                Piece::Broken { offset, reason, next } if offset < self.log.start => {
+                    warn!(offset, %reason, ?next,
+                        "commit log is damaged here; messages up to the next sound part are not in the queues; \
+                         to see what can be done: mqstore verify");
+                }
+                Piece::Broken { .. } => return Ok(false),
+            }
+            Ok::<_, io::Error>(true)
+        })?;
+        self.dispatcher.commit_index()?;
+        self.write_all()
+    }
+
+    /// Puts a record into its queue, unless it is there. `may_begin`: the log is read from its start, so a queue whose
+    /// units are missing before this one has lost them for good. Returns whether units are missing that the log still
+    /// has.
+    fn apply(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
+        let queue = &record.queue;
+        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
+        if queue_offset < 0 {
+            warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
+            return Ok(false);
+        }
+        let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
+        let queues = Arc::clone(&self.dispatcher.queues);
+        let files = queues.files();
+        let tail = match self.tails.entry(key(queue)) {
+            Entry::Occupied(tail) => tail.into_mut(),
+            Entry::Vacant(none) => none.insert(Tail::of(queue, files)?),
+        };
+        // It is there already, or of a topic that was deleted since: the queue is further on in the log.
+        if tail.end > 0 && tail.newest >= physical_offset {
+            return Ok(false);
+        }
+        if queue_offset > tail.end && !may_begin {
+            return Ok(true);
+        }
+        if queue_offset != tail.end {
+            self.pending_units -= tail.write(files)?;
+            if queue_offset < tail.end {
+                // The place of an earlier record: the topic was deleted and made anew, or the unit is torn.
+                queue.rewind(files, queue_offset)?;
+            } else {
+                if tail.end > 0 {
+                    warn!(topic = %queue.topic, queue_id = queue.queue_id, from = tail.end, to = queue_offset,
+                        "consume queue gap");
+                }
+                queue.fill_blank(files, queue_offset)?;
+            }
+        }
+        push_unit(&queues, record, &mut tail.pending)?;
+        tail.end = queue_offset + i64::from(record.message_count);
+        tail.newest = physical_offset;
+        self.pending_units += 1;
+        Ok(false)
+    }
+
+    fn write_all(&mut self) -> io::Result<()> {
+        let files = self.dispatcher.queues.files();
+        self.tails.values_mut().try_for_each(|tail| tail.write(files).map(drop))?;
+        self.pending_units = 0;
+        Ok(())
+    }
+}
+
+/// Takes away what lies at the end of a queue and is no unit of it. A unit that lies in two sectors may have reached the
+/// disk in half, with another offset than its own.
+fn drop_torn_units(dispatcher: &Dispatcher, queue: &Arc<Queue>) -> io::Result<()> {
+    let files = dispatcher.queues.files();
+    let max = queue.max_offset();
+    if let Some(batch) = queue.batch() {
+        let is_whole = |unit: &BatchUnit| is_unit_of(&dispatcher.log, queue, unit.base_offset, &unit.unit, None);
+        return if batch.drop_torn_units(is_whole)? { queue.rewind(files, max) } else { Ok(()) };
+    }
+    let mut end = max;
+    while end > 0 {
+        let last = queue.units(files, (end - 2).max(files.base_at(end - 1)), 2)?;
+        let torn = last.last().filter(|unit| !is_unit_of(&dispatcher.log, queue, end - 1, unit, last.first()));
+        let Some(unit) = torn else { break };
+        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, ?unit, "torn unit");
+        end -= 1;
+    }
+    if end < max { queue.rewind(files, end) } else { Ok(()) }
+}
+
+/// Whether the record that a unit points to is this one of the queue; of a record that has expired, whether it follows the
+/// unit before.
+fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, before: Option<&Unit>) -> bool {
+    let Ok(offset) = u64::try_from(unit.physical_offset) else { return false };
+    if unit.is_blank() || !unit.is_written() {
+        return unit.is_blank();
+    }
+    if offset < log.min_offset() {
+        return before
+            .is_none_or(|before| before == unit || before.is_blank() || before.physical_offset < unit.physical_offset);
+    }
+    let Some(file) = log.files().find(offset) else { return false };
+    match step(&file, offset - file.first_offset(), false) {
+        Step::Record(record) => {
+            record.topic == queue.topic.as_bytes()
+                && (record.queue_id, record.queue_offset) == (queue.queue_id, queue_offset)
+        }
+        _ => false,
+    }
+}
+
+/// Queues are kept alive by the table and by who holds the key.
+fn key(queue: &Arc<Queue>) -> usize {
+    Arc::as_ptr(queue).addr()
+}
