@@ -3,9 +3,9 @@
 //! stores by turns.
 
 use it::clock::wait_for;
-use it::cluster::ClusterOptions;
+use it::cluster::{ClusterOptions, is_error};
 use it::driver::{Driver, Serialize, Version};
-use it::{Cluster, Kind, Launch, args, java, on_both, unique, wire};
+use it::{Broker, Cluster, Kind, Launch, Nameserver, args, java, on_both, unique, wire};
 use serde_json::{Value, json};
 
 const SEND_MESSAGE: i32 = 10;
@@ -13,6 +13,21 @@ const PULL_MESSAGE: i32 = 11;
 const CREATE_TOPIC: i32 = 17;
 const SEND_BATCH_MESSAGE: i32 = 320;
 const INVALID_PARAMETER: i32 = 29;
+
+/// Everything that a broker can be set up to write, in files so small that each of them begins several.
+const EVERYTHING: &[(&str, &str)] = &[
+    ("storePathCommitLog", "store/log-b,store/log-a"),
+    ("mappedFileSizeCommitLog", "65536"),
+    ("maxMessageSize", "32768"),
+    ("mappedFileSizeConsumeQueue", "2000"),
+    ("mappedFileSizeConsumeQueueExt", "1024"),
+    ("mapperFileSizeBatchConsumeQueue", "460"),
+    ("maxHashSlotNum", "100"),
+    ("maxIndexNum", "400"),
+    ("enableConsumeQueueExt", "true"),
+    ("enabledAppendPropCRC", "true"),
+    ("forceVerifyPropCRC", "true"),
+];
 
 on_both! {
     shared: batches_are_records, single_messages_of_a_batch_topic;
@@ -40,14 +55,14 @@ fn batch_topic(cluster: &Cluster) -> String {
     topic
 }
 
-/// Bodies and offsets of everything in queue 0 of a topic.
-fn pull_all(driver: &Driver, namesrv: &str, topic: &str) -> Vec<(String, i64)> {
+/// Bodies and offsets of everything with these tags in queue 0 of a topic.
+fn pull_all(driver: &Driver, namesrv: &str, topic: &str, tags: &str) -> Vec<(String, i64)> {
     let pull = driver.pull(namesrv, &unique("ReadGroup"));
     let mut all = Vec::new();
     let mut at = pull.offset(topic, "broker-a", 0, "min", 0).max(0);
     loop {
-        let got = pull.fetch(topic, "broker-a", 0, at, args! { max: 32 });
-        if got.status != "FOUND" {
+        let got = pull.fetch(topic, "broker-a", 0, at, args! { max: 32, sub: tags });
+        if got.status != "FOUND" && got.status != "NO_MATCHED_MSG" {
             return all;
         }
         all.extend(got.messages.iter().map(|message| (message.body.clone(), message.offset)));
@@ -66,7 +81,7 @@ fn batches_are_records(cluster: &Cluster) {
         assert!(!sent[0].offset_msg_id.contains(','), "one record: {sent:?}");
     }
     let expect: Vec<_> = (0..36).map(|at| (format!("m{at}"), at)).collect();
-    assert_eq!(pull_all(driver, &cluster.namesrv(), &topic), expect);
+    assert_eq!(pull_all(driver, &cluster.namesrv(), &topic, "*"), expect);
     let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { threads: 1 });
     let mut got: Vec<_> = push.expect_exactly(36, 300).iter().map(|m| (m.body.clone(), m.offset)).collect();
     got.sort_by_key(|(_, offset)| *offset);
@@ -105,7 +120,7 @@ fn single_messages_of_a_batch_topic(cluster: &Cluster) {
     producer.send_ok(&topic, 2, args! { mode: "batch", body: "batch" });
     producer.send_ok(&topic, 1, args! { body: "single" });
     producer.send_ok(&topic, 2, args! { mode: "batch", body: "later" });
-    let got: Vec<_> = pull_all(driver, &cluster.namesrv(), &topic);
+    let got: Vec<_> = pull_all(driver, &cluster.namesrv(), &topic, "*");
     let expect = [("batch0", 0), ("batch1", 1), ("single0", 2), ("later0", 3), ("later1", 4)];
     let got: Vec<_> = got.iter().map(|(body, offset)| (body.as_str(), *offset)).collect();
     assert_eq!(got, expect);
@@ -202,4 +217,80 @@ fn ipv6_hosts(kind: Kind) {
         assert!(message.text("storeHost").contains("0:0:0:0:0:0:0:1"), "{}", message.all);
     }
     cluster.assert_quiet();
+}
+
+#[test]
+fn stores_by_turns_after_a_stop() {
+    by_turns(Broker::stop);
+}
+
+#[test]
+fn stores_by_turns_after_a_kill() {
+    by_turns(Broker::kill9);
+}
+
+/// Java's broker and ours on one store with [`EVERYTHING`], twice each: what the ones before have acknowledged is shown, by
+/// offset and by tag, and what follows goes on from there.
+fn by_turns(leave: fn(&Broker)) {
+    it::jvm::prepare();
+    let nameserver = Nameserver::start(Launch::of(Kind::Ferrocket));
+    let namesrv = nameserver.addr();
+    let mut broker = Broker::start(Launch::of(Kind::Java), "broker-a", &namesrv, EVERYTHING);
+    broker.wait_registered(&nameserver);
+    let driver = new_client();
+    make_batch_topic(&broker.addr(), "Batches");
+    let fields = json!({ "topic": "Tagged", "defaultTopic": "TBW102", "readQueueNums": "1", "writeQueueNums": "1",
+        "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false" });
+    assert_eq!(wire::call(&broker.addr(), CREATE_TOPIC, &fields, &[]).unwrap().header["code"], 0);
+    for topic in ["Batches", "Tagged"] {
+        wait_for("a route", 30, || wire::has_route(&namesrv, topic).then_some(()));
+    }
+    let (mut batches, mut tagged, mut of_tag_b) = (Vec::new(), Vec::new(), Vec::new());
+    for (turn, kind) in [Kind::Java, Kind::Ferrocket, Kind::Java, Kind::Ferrocket].into_iter().enumerate() {
+        if turn > 0 {
+            leave(&broker);
+            broker.hand_to(Launch::of(kind));
+            broker.boot();
+            broker.wait_registered(&nameserver);
+        }
+        let show = |what: &str, batches: &[(String, i64)], tagged: &[(String, i64)], of_tag_b: &[(String, i64)]| {
+            eprintln!("turn {turn}, {kind:?}, {what}");
+            assert_eq!(pull_all(driver, &namesrv, "Batches", "*"), batches);
+            assert_eq!(pull_all(driver, &namesrv, "Tagged", "*"), tagged);
+            assert_eq!(pull_all(driver, &namesrv, "Tagged", "b"), of_tag_b);
+        };
+        show("found", &batches, &tagged, &of_tag_b);
+        let producer = driver.producer(&namesrv, args! {});
+        let note = |list: &mut Vec<(String, i64)>, prefix: &str, count: i64| {
+            let next = list.len() as i64;
+            list.extend((0..count).map(|at| (format!("{prefix}{at}"), next + at)));
+        };
+        for round in 0..6 {
+            let prefix = format!("t{turn}r{round}m");
+            let count = round * 3 + 1;
+            producer.send_ok("Batches", count, args! { mode: "batch", body: prefix });
+            note(&mut batches, &prefix, count as i64);
+            producer.send_ok("Batches", 1, args! { body: format!("single-{prefix}") });
+            note(&mut batches, &format!("single-{prefix}"), 1);
+        }
+        for (tag, count) in [("a", 40), ("b", 7), ("c", 20)] {
+            let prefix = format!("t{turn}{tag}");
+            producer.send_ok("Tagged", count, args! { tags: tag, body: prefix, size: 900 });
+            if tag == "b" {
+                let next = tagged.len() as i64;
+                of_tag_b.extend((0..count as i64).map(|at| (format!("{prefix}{at}"), next + at)));
+            }
+            note(&mut tagged, &prefix, count as i64);
+        }
+        show("stored", &batches, &tagged, &of_tag_b);
+    }
+    leave(&broker);
+    let logs: Vec<_> = ["log-a", "log-b"]
+        .map(|name| std::fs::read_dir(broker.store_dir().join(name)).unwrap().count())
+        .into_iter()
+        .collect();
+    assert!(logs.iter().all(|count| *count > 1), "files in both directories: {logs:?}");
+    let output = broker.output();
+    let bad: Vec<_> = output.lines().filter(|line| is_error(line)).collect();
+    assert!(bad.is_empty(), "the broker logged what it should not:\n{}", bad.join("\n"));
 }
