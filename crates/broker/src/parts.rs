@@ -6,6 +6,7 @@ use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::metadata;
 use crate::processor::send_message::UniqueIds;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHold;
@@ -19,7 +20,7 @@ use protocol::names::SCHEDULE_TOPIC;
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
@@ -30,7 +31,8 @@ pub enum PartsError {
     #[error("{0}")]
     Store(#[from] OpenError),
     /// A metadata file.
-    #[error("{0}")]
+    #[error("{0}; or have it made from the queues and the log: mqstore rebuild-metadata --store {store} --apply",
+        store = store_of(&.0.path).display())]
     Metadata(#[from] LoadError),
     /// A setting.
     #[error("{0}")]
@@ -111,7 +113,11 @@ impl Parts {
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
         let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
+        let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
+        if store.status().max_offset > 0 {
+            warn_of_missing(&root, &missing, &store);
+        }
         restore_topics(&topics, &store);
         Ok(Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
@@ -132,6 +138,25 @@ impl Parts {
             store,
             store_host,
         })
+    }
+}
+
+/// The store that a metadata file belongs to.
+fn store_of(file: &Path) -> &Path {
+    file.ancestors().nth(2).unwrap_or(file)
+}
+
+/// A broker that was never stopped cleanly may lack files that it had nothing to write to; one that had a life before
+/// should not.
+fn warn_of_missing(root: &Path, missing: &[(&'static str, &'static str)], store: &MessageStore) {
+    let has_delayed = store.topics().iter().any(|(topic, _)| topic == SCHEDULE_TOPIC);
+    for (file, consequence) in missing.iter().filter(|(file, _)| *file != "delayOffset.json" || has_delayed) {
+        tracing::warn!(
+            file,
+            "the store has messages, but no such file: {consequence}; was it lost? stop the broker and restore it, or: \
+             mqstore rebuild-metadata --store {}",
+            root.display()
+        );
     }
 }
 
