@@ -179,6 +179,19 @@ fn built_again_as_java_wrote_it() {
 }
 
 #[test]
+fn queues_of_batches_do_not_hide_that_all_others_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    restore(&golden(), dir.path());
+    fs::remove_dir_all(dir.path().join("consumequeue")).unwrap();
+    let store = open(config(dir.path()));
+    check(&store);
+    drop(store);
+    for name in QUEUES {
+        assert_eq!(contents(&dir.path().join(name)), contents(&golden().join(name)), "{name}");
+    }
+}
+
+#[test]
 fn damage_that_no_body_has_is_found() {
     let dir = tempfile::tempdir().unwrap();
     restore(&golden(), dir.path());
