@@ -206,6 +206,11 @@ fn resolve(host: &str, port: i32) -> Result<SocketAddr, PartsError> {
     found.first().copied().ok_or_else(none)
 }
 
+/// The directories of a list with commas.
+fn paths(list: Option<&str>) -> Vec<PathBuf> {
+    list.unwrap_or_default().split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
+}
+
 fn store_config(options: &BrokerOptions) -> StoreConfig {
     let store = &options.store;
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
@@ -258,12 +263,6 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         message_delay_level: store.message_delay_level.clone(),
         ..StoreConfig::default()
     }
-}
-
-/// The directories of a list with commas between them.
-fn paths(list: Option<&str>) -> Vec<PathBuf> {
-    let paths = list.unwrap_or_default().split(',').map(str::trim);
-    paths.filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
 
 #[cfg(test)]

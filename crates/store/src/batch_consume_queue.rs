@@ -44,6 +44,13 @@ impl BatchConsumeQueue {
         &self.units
     }
 
+    /// Finds out what the files hold.
+    /// # Errors
+    /// As [`Queue::load`].
+    pub(crate) fn load(&self) -> io::Result<()> {
+        self.units.load(&self.files)
+    }
+
     /// Queue offsets of the first message that is left and behind the last one; zeroes without any.
     /// # Errors
     /// What the system said.
@@ -66,17 +73,17 @@ impl BatchConsumeQueue {
             .collect())
     }
 
-    /// Appends encoded units, but those of records that it has; nobody sees them before the queue is published. For the
+    /// Appends units, but those of records that it has; nobody sees them before the queue is published. For the
     /// dispatcher. Doing it again with the same units changes nothing.
     /// # Errors
     /// What the system said.
-    pub(crate) fn write(&self, units: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, units: &[BatchUnit]) -> io::Result<()> {
         let index = self.units.max_offset();
         let newest = self.unit(index - 1)?.map_or(-1, |newest| newest.unit.physical_offset);
-        let known = batch_units(units).take_while(|unit| unit.unit.physical_offset <= newest).count();
-        let new = units.get(known * BATCH_UNIT_LEN..).unwrap_or_default();
-        self.units.write(&self.files, index, new)?;
-        self.units.publish(index + i64::try_from(new.len() / BATCH_UNIT_LEN).unwrap_or(0));
+        let units = units.iter().filter(|unit| unit.unit.physical_offset > newest);
+        let bytes: Vec<u8> = units.flat_map(BatchUnit::encode).collect();
+        self.units.write(&self.files, index, &bytes)?;
+        self.units.publish(index + i64::try_from(bytes.len() / BATCH_UNIT_LEN).unwrap_or(0));
         Ok(())
     }
 
@@ -89,21 +96,6 @@ impl BatchConsumeQueue {
             Ok(self.unit(first + at)?.is_some_and(|unit| unit.base_offset < queue_offset))
         })?;
         self.units.rewind(&self.files, first + keep)
-    }
-
-    /// Makes the units at the end vanish that are not `whole`; for recovery. Returns whether there were any.
-    /// # Errors
-    /// What the system said.
-    pub(crate) fn drop_torn_units(&self, whole: impl Fn(&BatchUnit) -> bool) -> io::Result<bool> {
-        let max = self.units.max_offset();
-        let mut end = max;
-        while self.unit(end - 1)?.is_some_and(|unit| !whole(&unit)) {
-            end -= 1;
-        }
-        if end < max {
-            self.units.rewind(&self.files, end)?;
-        }
-        Ok(end < max)
     }
 
     /// Index of the first unit that begins behind `queue_offset`.

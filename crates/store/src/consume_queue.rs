@@ -38,11 +38,11 @@ pub(crate) struct Queue {
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
     /// It has a directory, and the checkpoint knows of it.
-    pub(crate) on_disk: AtomicBool,
+    on_disk: AtomicBool,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
-    /// Set when the queue holds batches: then the files are there, and this has no more than offsets.
+    /// Set when the queue holds batches: then the files are there, and none of `hot`, `first_base` and `dirty_base` is used.
     batch: Option<BatchConsumeQueue>,
 }
 
@@ -88,11 +88,6 @@ impl Queue {
         self.batch.as_ref()
     }
 
-    /// The queue that has the files.
-    pub(crate) fn with_files(&self) -> &Queue {
-        self.batch.as_ref().map_or(self, |batch| batch.units())
-    }
-
     /// Where the queue's files are; `simple` are those of queues without batches.
     pub(crate) fn files<'a>(&'a self, simple: &'a Arc<QueueFiles>) -> &'a Arc<QueueFiles> {
         self.batch.as_ref().map_or(simple, BatchConsumeQueue::files)
@@ -122,6 +117,11 @@ impl Queue {
         self.loaded.load(Ordering::Acquire)
     }
 
+    /// It has a directory now, or none any more. Returns how it was before.
+    pub(crate) fn set_on_disk(&self, on_disk: bool) -> bool {
+        self.batch.as_ref().map_or(self, |batch| batch.units()).on_disk.swap(on_disk, Ordering::AcqRel)
+    }
+
     pub(crate) fn is_deleted(&self) -> bool {
         self.deleted.load(Ordering::Acquire)
     }
@@ -133,7 +133,10 @@ impl Queue {
 
     /// Closes the open file, if any.
     pub(crate) fn close(&self) {
-        self.with_files().hot.store(None);
+        self.hot.store(None);
+        if let Some(batch) = &self.batch {
+            batch.units().close();
+        }
     }
 
     /// Finds out what the files hold: cuts units of records at or behind `files.log_end()`, sets min, max and next
@@ -149,8 +152,9 @@ impl Queue {
             return Ok(());
         }
         if let Some(batch) = &self.batch {
-            batch.units().load(batch.files())?;
-            self.take_bounds(batch)?;
+            batch.load()?;
+            self.set_bounds(batch)?;
+            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
             self.loaded.store(true, Ordering::Release);
             return Ok(());
         }
@@ -165,12 +169,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Sets min, max and next offset to what the units say.
-    fn take_bounds(&self, batch: &BatchConsumeQueue) -> io::Result<()> {
+    fn set_bounds(&self, batch: &BatchConsumeQueue) -> io::Result<()> {
         let (min, max) = batch.bounds()?;
         self.min_offset.store(min, Ordering::Release);
         self.max_offset.store(max, Ordering::Release);
-        self.next_offset.store(max, Ordering::Relaxed);
         Ok(())
     }
 
@@ -256,7 +258,9 @@ impl Queue {
     pub(crate) fn rewind(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64) -> io::Result<()> {
         if let Some(batch) = &self.batch {
             batch.rewind(queue_offset)?;
-            return self.take_bounds(batch);
+            self.set_bounds(batch)?;
+            self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+            return Ok(());
         }
         let bases = self.list(files)?;
         for base in bases.iter().rev() {
@@ -347,7 +351,14 @@ impl Queue {
 
     /// The physical offset behind the last record of the queue; `None` when it has none.
     pub(crate) fn last_physical_end(self: &Arc<Self>, files: &QueueFiles) -> io::Result<Option<u64>> {
-        let unit = self.entries(files, self.max_offset() - 1, 1)?.first().map(|entry| entry.unit);
+        if let Some(batch) = &self.batch {
+            return batch.units().last_physical_end(batch.files());
+        }
+        let max = self.max_offset();
+        if max == 0 {
+            return Ok(None);
+        }
+        let unit = self.units(files, max - 1, 1)?.first().copied();
         Ok(unit
             .filter(|unit| unit.is_written() && !unit.is_blank())
             .and_then(|unit| u64::try_from(unit.physical_offset.saturating_add(i64::from(unit.size))).ok()))
@@ -398,9 +409,6 @@ impl Queue {
     /// # Errors
     /// What the system said.
     pub(crate) fn write(self: &Arc<Self>, files: &QueueFiles, queue_offset: i64, mut bytes: &[u8]) -> io::Result<()> {
-        if let Some(batch) = &self.batch {
-            return batch.write(bytes);
-        }
         let mut queue_offset = queue_offset;
         while !bytes.is_empty() {
             let base = files.base_at(queue_offset);
@@ -434,7 +442,6 @@ impl Queue {
             // Units say where they begin.
             if none_left {
                 self.min_offset.store(queue_offset, Ordering::Release);
-                self.publish(queue_offset);
             }
             return Ok(());
         }

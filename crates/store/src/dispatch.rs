@@ -19,6 +19,7 @@ use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::config::FlushDiskType;
+use crate::consume_queue::Queue;
 use crate::core::{Core, is_no_space};
 use crate::error::PutError;
 use crate::index::IndexWriter;
@@ -169,7 +170,6 @@ impl Dispatcher {
     fn write_queues(&self, records: &[DispatchRecord]) -> io::Result<()> {
         let mut order: Vec<&DispatchRecord> = records.iter().filter(|record| record.queue_offset.is_some()).collect();
         order.sort_by_key(|record| Arc::as_ptr(&record.queue).addr());
-        let files = self.queues.files();
         let mut units = Vec::new();
         for group in order.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
@@ -177,14 +177,30 @@ impl Dispatcher {
             if first.queue.is_deleted() {
                 continue;
             }
-            units.clear();
-            for record in group {
-                push_unit(&self.queues, record, &mut units)?;
-            }
-            first.queue.write(files, begin, &units)?;
+            self.write_units(&first.queue, begin, group.iter().copied(), &mut units)?;
             first.queue.publish(end);
         }
         Ok(())
+    }
+
+    /// Writes the units of records of one queue, which begin at `queue_offset` and follow each other.
+    pub(crate) fn write_units<'a>(
+        &self,
+        queue: &Arc<Queue>,
+        queue_offset: i64,
+        records: impl Iterator<Item = &'a DispatchRecord>,
+        units: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        if let Some(batch) = queue.batch() {
+            return batch.write(&records.map(batch_unit).collect::<Vec<_>>());
+        }
+        let files = self.queues.files();
+        units.clear();
+        for record in records {
+            let tags_code = self.queues.ext().put(queue, files, record.tags_code, record.store_timestamp)?;
+            units.extend_from_slice(&Unit { tags_code, ..unit(record) }.encode());
+        }
+        queue.write(files, queue_offset, units)
     }
 
     fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
@@ -299,26 +315,22 @@ pub(crate) fn confirmed(core: &Core, log: &CommitLog) -> u64 {
     }
 }
 
-/// Appends the unit of a record, in the form that its queue has, to `units`; its extension is written where queues have
-/// such.
-/// # Errors
-/// What the system said.
-pub(crate) fn push_unit(queues: &QueueTable, record: &DispatchRecord, units: &mut Vec<u8>) -> io::Result<()> {
-    let queue = &record.queue;
-    let mut unit = Unit {
+/// The unit of a record.
+pub(crate) fn unit(record: &DispatchRecord) -> Unit {
+    Unit {
         physical_offset: i64::try_from(record.physical_offset).unwrap_or(i64::MAX),
         size: i32::try_from(record.len).unwrap_or(i32::MAX),
         tags_code: record.tags_code,
-    };
-    if queue.batch().is_some() {
-        let (store_timestamp, base_offset) = (record.store_timestamp, record.queue_offset.unwrap_or(0));
-        units
-            .extend_from_slice(&BatchUnit { unit, store_timestamp, base_offset, count: record.message_count }.encode());
-    } else {
-        unit.tags_code = queues.ext().put(queue, queues.files(), unit.tags_code, record.store_timestamp)?;
-        units.extend_from_slice(&unit.encode());
     }
-    Ok(())
+}
+
+fn batch_unit(record: &DispatchRecord) -> BatchUnit {
+    BatchUnit {
+        unit: unit(record),
+        store_timestamp: record.store_timestamp,
+        base_offset: record.queue_offset.unwrap_or(0),
+        count: record.message_count,
+    }
 }
 
 /// The properties string as it lies at the end of the record.

@@ -1,6 +1,5 @@
 //! Opening a store: lock, load, recover, start the threads.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -111,12 +110,26 @@ fn recover(
         let path = core.config.store_path_root_dir.join("checkpoint");
         checkpoint.begin_recovery(core, log.start).map_err(|error| io_error("flush", &path, error))?;
     }
+    let ext_root = core.config.store_path_root_dir.join("consumequeue_ext");
+    let batch_root = core.config.store_path_root_dir.join("batchconsumequeue");
     if files.is_empty() {
-        for root in [&queue_root, &batch_root(core), &ext_root(core)] {
-            recovery::forget_queues(core, root)?;
-        }
+        recovery::forget_queues(core, &queue_root)?;
+        recovery::forget_queues(core, &ext_root)?;
+        recovery::forget_queues(core, &batch_root)?;
     }
-    let queues = open_queues(core, &queue_root, checkpoint).map_err(|error| io_error("list", &queue_root, error))?;
+    let config = &core.config;
+    let ext = ConsumeQueueExt::new(
+        Arc::clone(&core.fs),
+        ext_root,
+        config.mapped_file_size_consume_queue_ext,
+        config.enable_consume_queue_ext,
+    );
+    let size = config.mapped_file_size_consume_queue;
+    let queue_files = QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, Arc::clone(checkpoint));
+    let size = config.mapper_file_size_batch_consume_queue;
+    let batch_files = QueueFiles::of_batches(Arc::clone(&core.fs), batch_root, size, Arc::clone(checkpoint));
+    let queues = QueueTable::open(Arc::new(queue_files), Arc::new(batch_files), ext, &config.batch_topics)
+        .map_err(|error| io_error("list", &queue_root, error))?;
     queues.set_log_min(log.min);
     if last_exit == LastExit::Clean && found.own.is_none() {
         recovery::check_queues(&files, &queues, &log)?;
@@ -145,26 +158,6 @@ fn recover(
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
     let checkpointer = Checkpointer { flusher, dispatched, queues: Arc::clone(&dispatcher.queues), index };
     Ok(Parts { dispatcher, checkpointer, recovered_from })
-}
-
-fn batch_root(core: &Core) -> PathBuf {
-    core.config.store_path_root_dir.join("batchconsumequeue")
-}
-
-fn ext_root(core: &Core) -> PathBuf {
-    core.config.store_path_root_dir.join("consumequeue_ext")
-}
-
-fn open_queues(core: &Core, root: &Path, checkpoint: &Arc<StoreCheckpoint>) -> io::Result<QueueTable> {
-    let config = &core.config;
-    let fs = || Arc::clone(&core.fs);
-    let size = config.mapped_file_size_consume_queue;
-    let files = QueueFiles::new(fs(), root.to_owned(), size, Arc::clone(checkpoint));
-    let size = config.mapper_file_size_batch_consume_queue;
-    let batch_files = QueueFiles::of_batches(fs(), batch_root(core), size, Arc::clone(checkpoint));
-    let size = config.mapped_file_size_consume_queue_ext;
-    let ext = ConsumeQueueExt::new(fs(), ext_root(core), size, config.enable_consume_queue_ext);
-    QueueTable::open(Arc::new(files), Arc::new(batch_files), ext, &config.batch_topics)
 }
 
 /// Makes the file `abort`. Not before the log is known to be sound: a second attempt to open a damaged store would take it

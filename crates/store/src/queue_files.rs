@@ -201,14 +201,14 @@ impl QueueFiles {
 
     /// `queue` has a directory.
     pub(crate) fn note_on_disk(&self, queue: &Queue) {
-        if !queue.with_files().on_disk.swap(true, Ordering::AcqRel) {
+        if !queue.set_on_disk(true) {
             self.checkpoint.note_queues(|queues| queues.add(&inventory_name(queue)));
         }
     }
 
     /// The directories of `deleted` are about to be removed.
     pub(crate) fn strike_off(&self, deleted: &[Arc<Queue>]) {
-        for queue in deleted.iter().filter(|queue| queue.with_files().on_disk.swap(false, Ordering::AcqRel)) {
+        for queue in deleted.iter().filter(|queue| queue.set_on_disk(false)) {
             self.checkpoint.note_queues(|queues| queues.remove(&inventory_name(queue)));
         }
     }

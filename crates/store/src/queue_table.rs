@@ -63,7 +63,7 @@ impl QueueTable {
                 if let Ok(queue_id) = queue.name.parse::<i32>() {
                     table.set_type(&topic.name, QueueType::Batch);
                     let queue = table.find_or_insert(&topic.name, queue_id);
-                    files.note_on_disk(&queue);
+                    table.files.note_on_disk(&queue);
                 }
             }
         }
@@ -109,16 +109,16 @@ impl QueueTable {
         self.batch_files.set_log_min(log_min);
     }
 
-    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
-    pub(crate) fn distrust_from(&self, offset: u64) {
-        self.files.distrust_from(offset);
-        self.batch_files.distrust_from(offset);
-    }
-
     /// Recovery found this end; queues that are loaded from now on are cut there.
     pub(crate) fn set_log_end(&self, log_end: u64) {
         self.files.set_log_end(log_end);
         self.batch_files.set_log_end(log_end);
+    }
+
+    /// After a loss of power: units of records at or behind `offset` are as good as none, until the end is set.
+    pub(crate) fn distrust_from(&self, offset: u64) {
+        self.files.distrust_from(offset);
+        self.batch_files.distrust_from(offset);
     }
 
     /// How many files have changed since the last flush.

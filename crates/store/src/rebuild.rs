@@ -6,15 +6,14 @@ use std::collections::hash_map::Entry;
 use std::io;
 use std::sync::Arc;
 
-use codec::batch_consume_queue::{BATCH_UNIT_LEN, BatchUnit};
-use codec::consume_queue::{UNIT_LEN, Unit};
+use codec::consume_queue::Unit;
 use foldhash::fast::FixedState;
 use tracing::{debug, info, warn};
 
 use crate::checkpoint::Own;
 use crate::commit_log::{CommitLog, DispatchRecord};
-use crate::consume_queue::Queue;
-use crate::dispatch::{Dispatcher, push_unit};
+use crate::consume_queue::{Entry as QueueEntry, Queue};
+use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
 use crate::index::LastExit;
 use crate::log_files::io_error;
@@ -25,8 +24,8 @@ use crate::record::{Check, Step, step};
 use crate::recovery::{Log, load_all};
 use crate::scan::{Piece, Scan};
 
-/// Units that are kept until they are written, 5 MB.
-const MAX_PENDING: usize = 256 * 1024;
+/// Records whose units are kept until they are written, 6 MB.
+const MAX_PENDING: usize = 64 * 1024;
 
 /// Reads the log as far back as needed. `index_from`: the index lacks messages from there on; `own`: what the checkpoint
 /// says, unless a Java broker had the store since. Returns from where the log was read.
@@ -65,7 +64,7 @@ pub(crate) fn dispatch(
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
     // Of the last message some keys may be missing.
     let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
-    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending_units: 0 };
+    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0 };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {
         let key = key(&record.queue);
@@ -104,39 +103,38 @@ struct Rebuild<'a> {
     log: &'a Log,
     /// By the address of the queue.
     tails: HashMap<usize, Tail, FixedState>,
-    pending_units: usize,
+    /// Records of all tails that are not written yet.
+    pending: usize,
 }
 
 /// The end of one queue.
 struct Tail {
     queue: Arc<Queue>,
-    /// One behind the last unit.
+    /// One behind the last message.
     end: i64,
     /// What the last unit points to; -1 when there is none, or a blank one.
     newest: i64,
-    /// The last units, which are not written yet.
-    pending: Vec<u8>,
+    /// The last records, whose units are not written yet.
+    pending: Vec<DispatchRecord>,
 }
 
 impl Tail {
     fn of(queue: &Arc<Queue>, files: &QueueFiles) -> io::Result<Tail> {
         let end = queue.max_offset();
-        let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit);
-        let newest = last.filter(|unit| !unit.is_blank()).map_or(-1, |unit| unit.physical_offset);
+        let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
+        let newest = last.map_or(-1, |unit| unit.physical_offset);
         Ok(Tail { queue: Arc::clone(queue), end, newest, pending: Vec::new() })
     }
 
-    /// Returns how many units were written.
-    fn write(&mut self, files: &QueueFiles) -> io::Result<usize> {
+    /// Returns how many records were pending.
+    fn write(&mut self, dispatcher: &Dispatcher) -> io::Result<usize> {
         let pending = std::mem::take(&mut self.pending);
-        let count = pending.len() / self.queue.batch().map_or(UNIT_LEN, |_| BATCH_UNIT_LEN);
-        if count > 0 {
-            // Queues of batches know for themselves where.
-            self.queue.write(files, self.end - i64::try_from(count).unwrap_or(0), &pending)?;
+        if let Some(begin) = pending.first().and_then(|record| record.queue_offset) {
+            dispatcher.write_units(&self.queue, begin, pending.iter(), &mut Vec::new())?;
             self.queue.publish(self.end);
             self.queue.set_next_offset(self.end);
         }
-        Ok(count)
+        Ok(pending.len())
     }
 }
 
@@ -159,7 +157,7 @@ impl Rebuild<'_> {
                         visit(self, &dispatch, record.properties)?;
                     }
                     self.dispatcher.commit_index()?;
-                    if self.pending_units >= MAX_PENDING {
+                    if self.pending >= MAX_PENDING {
                         self.write_all()?;
                     }
                 }
@@ -202,7 +200,7 @@ impl Rebuild<'_> {
             return Ok(true);
         }
         if queue_offset != tail.end {
-            self.pending_units -= tail.write(files)?;
+            self.pending -= tail.write(self.dispatcher)?;
             if queue_offset < tail.end {
                 // The place of an earlier record: the topic was deleted and made anew, or the unit is torn.
                 queue.rewind(files, queue_offset)?;
@@ -214,17 +212,16 @@ impl Rebuild<'_> {
                 queue.fill_blank(files, queue_offset)?;
             }
         }
-        push_unit(&queues, record, &mut tail.pending)?;
         tail.end = queue_offset + i64::from(record.message_count);
         tail.newest = physical_offset;
-        self.pending_units += 1;
+        tail.pending.push(record.clone());
+        self.pending += 1;
         Ok(false)
     }
 
     fn write_all(&mut self) -> io::Result<()> {
-        let files = self.dispatcher.queues.files();
-        self.tails.values_mut().try_for_each(|tail| tail.write(files).map(drop))?;
-        self.pending_units = 0;
+        self.tails.values_mut().try_for_each(|tail| tail.write(self.dispatcher).map(drop))?;
+        self.pending = 0;
         Ok(())
     }
 }
@@ -234,24 +231,22 @@ impl Rebuild<'_> {
 fn drop_torn_units(dispatcher: &Dispatcher, queue: &Arc<Queue>) -> io::Result<()> {
     let files = dispatcher.queues.files();
     let max = queue.max_offset();
-    if let Some(batch) = queue.batch() {
-        let is_whole = |unit: &BatchUnit| is_unit_of(&dispatcher.log, queue, unit.base_offset, &unit.unit, None);
-        return if batch.drop_torn_units(is_whole)? { queue.rewind(files, max) } else { Ok(()) };
-    }
     let mut end = max;
-    while end > 0 {
-        let last = queue.units(files, (end - 2).max(files.base_at(end - 1)), 2)?;
-        let torn = last.last().filter(|unit| !is_unit_of(&dispatcher.log, queue, end - 1, unit, last.first()));
-        let Some(unit) = torn else { break };
-        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, ?unit, "torn unit");
-        end -= 1;
+    while let Some(last) = queue.entries(files, end - 1, 1)?.first() {
+        let before = queue.entries(files, last.queue_offset - 1, 1)?;
+        if is_unit_of(&dispatcher.log, queue, last, before.first().map(|before| &before.unit)) {
+            break;
+        }
+        debug!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset = end - 1, unit = ?last.unit, "torn unit");
+        end = last.queue_offset.min(end - 1);
     }
     if end < max { queue.rewind(files, end) } else { Ok(()) }
 }
 
 /// Whether the record that a unit points to is this one of the queue; of a record that has expired, whether it follows the
 /// unit before.
-fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, before: Option<&Unit>) -> bool {
+fn is_unit_of(log: &CommitLog, queue: &Queue, entry: &QueueEntry, before: Option<&Unit>) -> bool {
+    let unit = &entry.unit;
     let Ok(offset) = u64::try_from(unit.physical_offset) else { return false };
     if unit.is_blank() || !unit.is_written() {
         return unit.is_blank();
@@ -264,7 +259,7 @@ fn is_unit_of(log: &CommitLog, queue: &Queue, queue_offset: i64, unit: &Unit, be
     match step(&file, offset - file.first_offset(), false) {
         Step::Record(record) => {
             record.topic == queue.topic.as_bytes()
-                && (record.queue_id, record.queue_offset) == (queue.queue_id, queue_offset)
+                && (record.queue_id, record.queue_offset) == (queue.queue_id, entry.queue_offset)
         }
         _ => false,
     }

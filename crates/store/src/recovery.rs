@@ -22,8 +22,9 @@ use crate::queue_table::QueueTable;
 use crate::record::{Step, step};
 use crate::scan::{Piece, Scan, end_of};
 
-const GIVE_UP_REMEDY: &str = "restore the file from a backup; or, to give up everything from there on, stop all brokers \
-                              on this store, remove the file checkpoint and put an empty file named abort in its place";
+const REMEDY: &str = "restore the file from a backup; or stop all brokers on this store and see what can be done with \
+                      mqstore verify --store (this directory): mqstore bridge goes on without what is damaged, mqstore cut \
+                      gives up everything behind it";
 
 /// How the log was found.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +150,7 @@ fn start_offset(core: &Core, files: &[MappedFile], found: &Found, last_exit: Las
         LastExit::Killed => own.durable.max(own.dispatched),
     };
     if start > last.end_offset() {
-        let reason = format!("files are missing behind it: messages up to {start} were stored; {GIVE_UP_REMEDY}");
+        let reason = format!("files are missing behind it: messages up to {start} were stored; {REMEDY}");
         return Err(OpenError::Corrupted { path: last.path().to_owned(), file_position: last.len(), reason });
     }
     check_last_record(files, found, own.durable)?;
@@ -167,7 +168,7 @@ fn check_last_record(files: &[MappedFile], found: &Found, durable: u64) -> Resul
         Step::Roll | Step::End(_) => Err(OpenError::Corrupted {
             path: file.path().to_owned(),
             file_position,
-            reason: format!("the checkpoint knows of a message there that is gone or damaged; {GIVE_UP_REMEDY}"),
+            reason: format!("the checkpoint knows of a message there that is gone or damaged; {REMEDY}"),
         }),
     }
 }
@@ -206,8 +207,9 @@ fn check_loss(
     let later = files.iter().map(MappedFile::first_offset).find(|first| *first > log.end);
     let goes_on = next.or(later).and_then(|offset| store_time_at(files, offset).map(|time| (offset, time)));
     let clean_end = found.own.and_then(|own| own.clean_end).filter(|_| last_exit == LastExit::Clean);
-    // Java's checkpoint tells up to when it had flushed the log: that cannot have got lost with the power.
-    let flushed = |time: i64| found.own.is_none() && time <= found.java.physic_msg_timestamp;
+    // Java's checkpoint tells up to when it had flushed the log: older messages cannot have got lost with the power. Not so
+    // one of ours, if it is torn.
+    let flushed = |time: i64| found.index_durable.is_none() && time < found.java.physic_msg_timestamp;
     let certain = |time| !matches!(last_exit, LastExit::Unknown { .. }) || flushed(time);
     let known = clean_end.is_some_and(|end| log.end < end) || goes_on.is_some_and(|(_, time)| certain(time));
     if !known {
@@ -221,7 +223,7 @@ fn check_loss(
     Err(OpenError::Corrupted {
         path: file.path().to_owned(),
         file_position: log.end - file.first_offset(),
-        reason: format!("{reason}, but the log went on behind it{goes_on}; {GIVE_UP_REMEDY}"),
+        reason: format!("{reason}, but the log went on behind it{goes_on}; {REMEDY}"),
     })
 }
 
@@ -254,7 +256,7 @@ pub(crate) fn check_queues(files: &[MappedFile], queues: &QueueTable, log: &Log)
         let file = files.iter().rev().find(|file| file.first_offset() <= log.end);
         let path = file.map_or_else(|| root.to_owned(), |file| file.path().to_owned());
         let reason = format!(
-            "the message there is damaged or gone, but queue {} of {} has messages up to {end}; {GIVE_UP_REMEDY}",
+            "the message there is damaged or gone, but queue {} of {} has messages up to {end}; {REMEDY}",
             queue.queue_id, queue.topic
         );
         return Err(OpenError::Corrupted {

@@ -291,6 +291,55 @@ fn a_failed_checkpoint_makes_the_store_read_only() {
     eventually("poison", || store.status().poisoned.is_some());
 }
 
+/// A Java broker that is started on a store in use deletes what lies behind the end of the log before it finds the lock
+/// taken (DefaultMessageStore.load comes before start).
+#[test]
+fn a_prepared_file_that_somebody_deleted_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(config(dir.path()));
+    put(&store, "T", 0, b"first");
+    let prepared = dir.path().join("commitlog").join(format!("{:020}", 16 * 1024));
+    eventually("the next file is prepared", || prepared.exists());
+    std::fs::remove_file(&prepared).unwrap();
+    while store.status().max_offset < 2 * 16 * 1024 {
+        put(&store, "T", 0, &[b'x'; 4000]);
+    }
+    settle(&store);
+    let all = bodies(&store, "T", 0);
+    drop(store);
+    assert_eq!(bodies(&open(config(dir.path())), "T", 0), all);
+}
+
+#[test]
+fn a_file_that_cannot_be_deleted_keeps_those_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig {
+        file_reserved_time_hours: 0,
+        delete_commit_log_files_interval_ms: 0,
+        clean_resource_interval_ms: 3_600_000,
+        ..config(dir.path())
+    };
+    let (faults, store) = with(config.clone());
+    let store = store.unwrap();
+    for _ in 0..100 {
+        put(&store, "T", 0, &[1; 1000]);
+    }
+    settle(&store);
+    faults.set("remove_file", "commitlog/00000000000000000000", EIO);
+    // Whichever comes first, this call or the thread; the other is after it.
+    store.delete_expired_files();
+    for _ in 0..3 {
+        store.clean_now().unwrap_err();
+    }
+    assert_eq!((store.status().min_offset, bodies(&store, "T", 0).len()), (0, 100));
+    drop(store);
+    let store = open_on(&faults, config).unwrap();
+    assert_eq!(bodies(&store, "T", 0).len(), 100);
+    faults.lift();
+    store.delete_expired_files();
+    eventually("deletion", || store.clean_now().is_ok() && store.status().min_offset > 0);
+}
+
 /// Names of the files in a directory.
 fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -384,53 +433,4 @@ fn read_only_log_paths_are_read_and_never_written() {
     let all = [dir.path().join("log-b"), dir.path().join("log-c")];
     let error = MessageStore::open(paths(&[&all[0], &all[1]]), Arc::new(NoListener)).unwrap_err();
     assert!(matches!(error, OpenError::Config { key: "readOnlyCommitLogStorePaths", .. }), "{error}");
-}
-
-/// A Java broker that is started on a store in use deletes what lies behind the end of the log before it finds the lock
-/// taken (DefaultMessageStore.load comes before start).
-#[test]
-fn a_prepared_file_that_somebody_deleted_is_made_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(config(dir.path()));
-    put(&store, "T", 0, b"first");
-    let prepared = dir.path().join("commitlog").join(format!("{:020}", 16 * 1024));
-    eventually("the next file is prepared", || prepared.exists());
-    std::fs::remove_file(&prepared).unwrap();
-    while store.status().max_offset < 2 * 16 * 1024 {
-        put(&store, "T", 0, &[b'x'; 4000]);
-    }
-    settle(&store);
-    let all = bodies(&store, "T", 0);
-    drop(store);
-    assert_eq!(bodies(&open(config(dir.path())), "T", 0), all);
-}
-
-#[test]
-fn a_file_that_cannot_be_deleted_keeps_those_behind_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = StoreConfig {
-        file_reserved_time_hours: 0,
-        delete_commit_log_files_interval_ms: 0,
-        clean_resource_interval_ms: 3_600_000,
-        ..config(dir.path())
-    };
-    let (faults, store) = with(config.clone());
-    let store = store.unwrap();
-    for _ in 0..100 {
-        put(&store, "T", 0, &[1; 1000]);
-    }
-    settle(&store);
-    faults.set("remove_file", "commitlog/00000000000000000000", EIO);
-    // Whichever comes first, this call or the thread; the other is after it.
-    store.delete_expired_files();
-    for _ in 0..3 {
-        store.clean_now().unwrap_err();
-    }
-    assert_eq!((store.status().min_offset, bodies(&store, "T", 0).len()), (0, 100));
-    drop(store);
-    let store = open_on(&faults, config).unwrap();
-    assert_eq!(bodies(&store, "T", 0).len(), 100);
-    faults.lift();
-    store.delete_expired_files();
-    eventually("deletion", || store.clean_now().is_ok() && store.status().min_offset > 0);
 }

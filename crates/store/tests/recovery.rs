@@ -517,3 +517,26 @@ fn a_message_with_keys_in_two_index_files_keeps_both_when_the_second_is_built_ag
         }
     }
 }
+
+/// What Java's checkpoint says was flushed has not got lost with the power: damage in the middle of it is no end of the log.
+#[test]
+fn damage_before_what_a_killed_java_broker_had_flushed_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = fill(dir.path(), 20);
+    store.abandon();
+    drop(store);
+    fs::write(dir.path().join("abort"), b"").unwrap();
+    let checkpoint = |physic_msg_timestamp: i64| {
+        let mut bytes = vec![0; 4096];
+        bytes[..8].copy_from_slice(&physic_msg_timestamp.to_be_bytes());
+        fs::write(dir.path().join("checkpoint"), bytes).unwrap();
+    };
+    damage(&log_file(dir.path(), 0), 1000, &[0xFF; 40]);
+    checkpoint(i64::MAX);
+    let (_, position, reason) = corrupted(dir.path());
+    assert!(position <= 1000 && reason.contains("the log went on behind it"), "{position} {reason}");
+    // Had nothing been flushed, it would be where the log ends.
+    checkpoint(0);
+    let store = open(config(dir.path()));
+    assert!((1..4).contains(&store.max_offset("T", 0)));
+}

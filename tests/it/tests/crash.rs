@@ -305,15 +305,16 @@ fn a_full_file_system_refuses_and_heals() {
         "the reason is named: {refused:?}"
     );
     let (min, max) = link.range("T", 0).unwrap();
-    assert_eq!(max, 20 + more, "what was acknowledged is there");
+    // Queues may find no room for the last of them; they come when there is some again.
+    assert!((20..=20 + more).contains(&max), "{max} of {more}");
     assert!(!link.pull("T", 0, min.max(max - 5), 32).unwrap().is_empty(), "reads go on");
     std::fs::remove_file(&ballast).unwrap();
     let offset =
         wait_for("sends are accepted again, without a restart", 30, || link.send("T", 0, "b", b"x").unwrap().ok());
-    assert_eq!(offset, max);
+    assert_eq!(offset, 20 + more, "what was acknowledged is there");
     broker.stop();
     broker.start();
-    assert_eq!(broker.link().range("T", 0).unwrap().1, max + 1);
+    assert_eq!(broker.link().range("T", 0).unwrap().1, 20 + more + 1);
 }
 
 #[test]

@@ -69,6 +69,9 @@ final class Producers {
         if (o.has("flag")) {
             message.setFlag(o.number("flag", 0));
         }
+        if (o.has("nowait")) {
+            message.setWaitStoreMsgOK(false);
+        }
         return message;
     }
 
