@@ -166,6 +166,7 @@ impl MessageStore {
     pub fn status(&self) -> StoreStatus {
         use std::sync::atomic::Ordering::Relaxed;
         let (commit_log, consume_queue) = self.cleaner.usages().unwrap_or_default();
+        let log_usages = self.cleaner.log_usages().unwrap_or_default();
         let dispatched_offset = self.dispatched.offset();
         let max_offset = self.log.wrote();
         let counters = &self.core.counters;
@@ -177,6 +178,7 @@ impl MessageStore {
             confirmed_offset: confirmed(&self.core, &self.log),
             dispatch_behind_bytes: max_offset.saturating_sub(dispatched_offset),
             commit_log_disk_ratio: commit_log.ratio(),
+            commit_log_disk_ratios: log_usages.into_iter().map(|(path, usage)| (path, usage.ratio())).collect(),
             consume_queue_disk_ratio: consume_queue.ratio(),
             disk_full: self.core.is_disk_full(),
             poisoned: self.core.poisoned().cloned(),
