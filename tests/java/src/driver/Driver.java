@@ -97,7 +97,7 @@ public final class Driver {
             StringWriter trace = new StringWriter();
             cause.printStackTrace(new PrintWriter(trace));
             Map<String, Object> fields = new LinkedHashMap<>();
-            fields.put("error", String.valueOf(cause));
+            fields.put("error", Records.text(cause));
             fields.put("code", Reflect.responseCode(cause));
             fields.put("trace", trace.toString());
             answer(id, false, fields);
