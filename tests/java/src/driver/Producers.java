@@ -69,6 +69,9 @@ final class Producers {
         if (o.has("flag")) {
             message.setFlag(o.number("flag", 0));
         }
+        if (o.has("waitStore")) {
+            message.setWaitStoreMsgOK(o.flag("waitStore"));
+        }
         return message;
     }
 
