@@ -6,11 +6,11 @@ use std::os::unix::fs::FileExt as _;
 use codec::checkpoint::{Checkpoint, JAVA_LEN};
 use codec::consume_queue::UNIT_LEN;
 use codec::index::{ENTRY_LEN, Entry, HASH_SLOT_COUNT_POSITION, INDEX_COUNT_POSITION};
-use store::offline::{OwnCheckpoint, StoreLock};
+use store::offline::{OwnCheckpoint, StoreLock, next_data};
 
 use crate::backup::{Backup, make_parent};
 use crate::error::{IoContext as _, ToolError};
-use crate::files::{DataFile, LogFiles, QueueDir, QueueFiles, StoreDir, next_data, read_at};
+use crate::files::{DataFile, LogFiles, QueueDir, QueueFiles, StoreDir, read_at};
 use crate::index::{self, IndexFile};
 use crate::log::{Event, LogReader, Look, int};
 use crate::rebuild::refuse_when_in_use;

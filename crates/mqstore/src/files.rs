@@ -284,17 +284,6 @@ pub(crate) fn read_at(file: &File, position: u64, len: usize) -> io::Result<Vec<
     Ok(bytes)
 }
 
-/// The first position at or behind `position` that may hold anything but zeroes; `None` when none does. Preallocated
-/// files are mostly holes.
-pub(crate) fn next_data(file: &File, position: u64) -> Option<u64> {
-    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
-        Ok(data) => Some(data.max(position)),
-        Err(rustix::io::Errno::NXIO) => None,
-        // A file system that cannot tell.
-        Err(_) => Some(position),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,9 +7,10 @@ use codec::message::{
     BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, MessageRecord, MessageVersion, PHYSICAL_OFFSET_POSITION, RECORD_MIN_LEN,
 };
 use codec::properties::names;
+use store::offline::next_data;
 
 use crate::error::{IoContext as _, ToolError};
-use crate::files::{LogFiles, next_data, read_at};
+use crate::files::{LogFiles, read_at};
 
 /// Read at a time.
 const CHUNK: usize = 1 << 20;

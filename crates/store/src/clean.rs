@@ -15,6 +15,7 @@ use crate::core::Core;
 use crate::error::PutError;
 use crate::fs::DiskUsage;
 use crate::index::Index;
+use crate::log_files::remove_for_good;
 use crate::mmap::MappedFile;
 use crate::queue_table::QueueTable;
 use crate::sys::LocalTime;
@@ -147,10 +148,7 @@ impl Cleaner {
             }
             // Gone for good before the next one goes, whatever fails or stops in between: of what is left, nothing may be
             // missing in the middle. Who still finds it in the list reads it from the map.
-            self.core.fs.remove_file(oldest.path())?;
-            if let Some(dir) = oldest.path().parent() {
-                self.core.fs.sync_dir(dir)?;
-            }
+            remove_for_good(&self.core, oldest.path())?;
             self.log.files().remove_first(oldest);
             info!(path = %oldest.path().display(), forcibly, "commit-log file deleted");
             deleted += 1;

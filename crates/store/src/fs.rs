@@ -207,6 +207,18 @@ impl FileSystem for RealFileSystem {
     }
 }
 
+/// The first position at or behind `position` that may hold anything but zeroes; `None` when none does. Preallocated
+/// files are mostly holes.
+#[must_use]
+pub fn next_data(file: &File, position: u64) -> Option<u64> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
+        Ok(data) => Some(data.max(position)),
+        Err(Errno::NXIO) => None,
+        // A file system that cannot tell.
+        Err(_) => Some(position),
+    }
+}
+
 fn none_when_missing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -260,6 +272,17 @@ mod tests {
         fill_holes(&file, 0, 20_000).unwrap();
         RealFileSystem.read_exact_at(&file, &mut bytes, 0).unwrap();
         assert!(bytes[..15_000].iter().all(|byte| *byte == 0) && bytes[15_000..].iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn holes_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFileSystem.create(&dir.path().join("f"), 1 << 20).unwrap();
+        RealFileSystem.allocate(&file, 0, 1 << 20).unwrap();
+        RealFileSystem.write_all_at(&file, &[7], 700_000).unwrap();
+        let data = next_data(&file, 5).unwrap();
+        assert!((5..=700_000).contains(&data), "{data}");
+        assert_eq!(next_data(&file, 700_000), Some(700_000));
     }
 
     #[test]

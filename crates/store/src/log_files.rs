@@ -79,6 +79,14 @@ fn check(
     Ok(())
 }
 
+/// Removes a file of the log, also from the directory on the disk: whatever stops what follows, it does not come back.
+/// # Errors
+/// What the system said.
+pub(crate) fn remove_for_good(core: &Core, path: &Path) -> io::Result<()> {
+    core.fs.remove_file(path)?;
+    path.parent().map_or(Ok(()), |dir| core.fs.sync_dir(dir))
+}
+
 /// The error of opening a store for what the system said about a path.
 pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> OpenError {
     use std::os::unix::fs::MetadataExt;

@@ -249,8 +249,7 @@ fn is_unit_of(log: &CommitLog, queue: &Queue, entry: &QueueEntry, before: Option
         return unit.is_blank();
     }
     if offset < log.min_offset() {
-        return before
-            .is_none_or(|before| before == unit || before.is_blank() || before.physical_offset < unit.physical_offset);
+        return before.is_none_or(|before| before.is_blank() || before.physical_offset < unit.physical_offset);
     }
     let Some(file) = log.files().find(offset) else { return false };
     match step(&file, offset - file.first_offset(), false) {

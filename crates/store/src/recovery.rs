@@ -15,7 +15,7 @@ use crate::checkpoint::Found;
 use crate::core::Core;
 use crate::error::OpenError;
 use crate::index::{IndexFlushed, LastExit};
-use crate::log_files::io_error;
+use crate::log_files::{io_error, remove_for_good};
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
 use crate::queue_table::QueueTable;
@@ -121,11 +121,6 @@ fn sync_all(core: &Core) -> Result<(), OpenError> {
         core.fs.sync_all(dir).map_err(|error| io_error("flush", dir, error))?;
     }
     Ok(())
-}
-
-fn remove_for_good(core: &Core, path: &Path) -> io::Result<()> {
-    core.fs.remove_file(path)?;
-    path.parent().map_or(Ok(()), |dir| core.fs.sync_dir(dir))
 }
 
 fn no_log(core: &Core, found: &Found) -> Result<Log, OpenError> {

@@ -8,6 +8,7 @@ use std::thread;
 use codec::message::{MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, MessageRecord};
 use parking_lot::Mutex;
 
+use crate::fs::next_data;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
 use crate::record::{Check, Step, step};
@@ -19,6 +20,8 @@ const WAITING: usize = 4;
 const MAX_THREADS: usize = 4;
 /// How far behind damage a sound record is looked for.
 const RESYNC_BYTES: u64 = 64 * 1024 * 1024;
+/// Looked through before it is asked again where data lies.
+const WINDOW: u64 = 64 * 1024;
 
 /// What lies at one place after the other.
 #[derive(Debug)]
@@ -142,19 +145,29 @@ pub(crate) fn end_of(record: &MessageRecord<'_>) -> u64 {
     u64::try_from(record.physical_offset).unwrap_or(0) + record.total_size as u64
 }
 
-/// The first sound record of `file` behind `offset`, which holds none.
+/// The first sound record of `file` behind `offset`, which holds none. What was allocated and never written is not looked at:
+/// at every start that is what lies behind the end of the log.
 pub(crate) fn resync(file: &MappedFile, offset: u64) -> Option<u64> {
-    let start = usize::try_from(offset - file.first_offset() + 1).ok()?;
-    let len = usize::try_from(RESYNC_BYTES).ok()?;
-    let bytes = file.published_bytes().get(start..)?;
-    let bytes = bytes.get(..len).unwrap_or(bytes);
+    let mut position = offset - file.first_offset() + 1;
+    let last = position.saturating_add(RESYNC_BYTES).min(file.published());
+    while position < last {
+        position = next_data(file.file(), position).filter(|data| *data < last)?;
+        let end = last.min(position + WINDOW);
+        // A magic code that begins in the last seven bytes is found with the next window.
+        let bytes = file.published_bytes().get(usize::try_from(position).ok()?..usize::try_from(end).ok()?)?;
+        let starts = bytes.windows(8).zip(position..).filter(|(window, _)| is_magic(window)).map(|(_, at)| at);
+        for at in starts {
+            if matches!(step(file, at, true), Step::Record(_)) {
+                return Some(file.first_offset() + at);
+            }
+        }
+        position = if end == last { end } else { end - 7 };
+    }
+    None
+}
+
+/// Whether the last four bytes of a window are the magic code of a record.
+fn is_magic(window: &[u8]) -> bool {
     let magics = [MESSAGE_MAGIC_CODE.to_be_bytes(), MESSAGE_MAGIC_CODE_V2.to_be_bytes()];
-    let starts = bytes
-        .windows(8)
-        .enumerate()
-        .filter(|(_, window)| window.get(4) == Some(&0xDA) && magics.iter().any(|magic| window.ends_with(magic)));
-    let mut positions = starts.map(|(index, _)| (start + index) as u64);
-    positions
-        .find(|position| matches!(step(file, *position, true), Step::Record(_)))
-        .map(|position| file.first_offset() + position)
+    window.get(4) == Some(&0xDA) && magics.iter().any(|magic| window.ends_with(magic))
 }

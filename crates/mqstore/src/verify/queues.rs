@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use codec::message::{MessageRecord, sys_flag};
 use codec::properties::names;
-use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue};
+use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue, next_data};
 
 use super::lost::LostRanges;
 use super::report::{Kind, Report};
 use crate::error::{IoContext as _, ToolError};
-use crate::files::{LogFiles, QueueDir, QueueFiles, StoreDir, next_data, read_at};
+use crate::files::{LogFiles, QueueDir, QueueFiles, StoreDir, read_at};
 use crate::remedy::Remedies;
 
 /// Units read at a time while the log is read.
