@@ -74,7 +74,7 @@ pub type Args = Vec<(String, String)>;
 /// Why a command failed on the client's side.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exception's text.
+    /// The exception's text, from a Java client with its causes.
     pub error: String,
     /// The response code in it, if it came from a server.
     pub code: Option<i64>,

@@ -6,10 +6,7 @@ use it::driver::{Serialize, Version};
 use it::history::judge;
 use it::{Cluster, Kind, Launch, args, java, on_both, unique};
 
-on_both! {
-    own: a_nameserver_dies, a_broker_is_killed_under_load, a_broker_restarts_cleanly_under_load,
-        a_broker_that_flushes_before_it_answers_is_killed;
-}
+on_both! { own: a_nameserver_dies, a_broker_is_killed_under_load, a_broker_restarts_cleanly_under_load; }
 
 fn two_by_two(kind: Kind) -> Cluster {
     let options = ClusterOptions { nameservers: 2, brokers: 2, ..ClusterOptions::default() };
@@ -98,27 +95,5 @@ fn under_load(kind: Kind, rounds: usize, end: fn(&it::Broker)) {
         judge(&acknowledged, &unsure, &all).violations.is_empty().then_some(all)
     });
     judge(&acknowledged, &unsure, &got).assert_good();
-    cluster.assert_quiet();
-}
-
-/// SYNC_FLUSH: single messages, batches, and messages that need not be waited for; all are there after a kill.
-fn a_broker_that_flushes_before_it_answers_is_killed(kind: Kind) {
-    let extra = [("flushDiskType", "SYNC_FLUSH")];
-    let cluster = Cluster::start(Launch::of(kind), &ClusterOptions { extra: &extra, ..ClusterOptions::default() });
-    let topic = cluster.topic("flushed", 1);
-    let driver = java(Version::V5_5_0, Serialize::Json);
-    let producer = driver.producer(&cluster.namesrv(), args! {});
-    let mut sent = producer.send_ok(&topic, 30, args! { body: "one" });
-    sent.extend(producer.send_ok(&topic, 30, args! { body: "unwaited", nowait: true }));
-    for batch in producer.send_ok(&topic, 10, args! { body: "batch", mode: "batch" }) {
-        let bodies = batch.body.split(',').map(str::to_owned);
-        sent.extend((batch.offset..).zip(bodies).map(|(offset, body)| it::Sent { body, offset, ..batch.clone() }));
-    }
-    assert_eq!(sent.len(), 70);
-    cluster.broker().kill9();
-    cluster.broker().boot();
-    cluster.broker().wait_registered(&cluster.nameservers[0]);
-    let push = driver.push(&cluster.namesrv(), &unique("CG"), &topic, args! { threads: 1 });
-    judge(&sent, &[], &push.expect_exactly(70, 200)).assert_exactly_once();
     cluster.assert_quiet();
 }

@@ -97,11 +97,7 @@ public final class Driver {
             StringWriter trace = new StringWriter();
             cause.printStackTrace(new PrintWriter(trace));
             Map<String, Object> fields = new LinkedHashMap<>();
-            StringBuilder error = new StringBuilder(String.valueOf(cause));
-            for (Throwable deeper = cause.getCause(); deeper != null; deeper = deeper.getCause()) {
-                error.append(" (caused by ").append(deeper).append(')');
-            }
-            fields.put("error", error.toString());
+            fields.put("error", Records.text(cause));
             fields.put("code", Reflect.responseCode(cause));
             fields.put("trace", trace.toString());
             answer(id, false, fields);

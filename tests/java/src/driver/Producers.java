@@ -69,8 +69,8 @@ final class Producers {
         if (o.has("flag")) {
             message.setFlag(o.number("flag", 0));
         }
-        if (o.has("nowait")) {
-            message.setWaitStoreMsgOK(false);
+        if (o.has("waitStore")) {
+            message.setWaitStoreMsgOK(o.flag("waitStore"));
         }
         return message;
     }

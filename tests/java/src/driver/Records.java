@@ -27,9 +27,18 @@ final class Records {
         Map<String, Object> record = new LinkedHashMap<>();
         record.put("body", body);
         record.put("status", "FAILED");
-        record.put("error", String.valueOf(failure));
+        record.put("error", text(failure));
         record.put("code", Reflect.responseCode(failure));
         return record;
+    }
+
+    /** The exception and its causes, on one line: clients wrap what a broker or socket said, without repeating it. */
+    static String text(Throwable failure) {
+        StringBuilder text = new StringBuilder(String.valueOf(failure));
+        for (Throwable cause = failure.getCause(); cause != null; cause = cause.getCause()) {
+            text.append(" Caused by: ").append(cause);
+        }
+        return text.toString().replaceAll("\\s*[\\r\\n]+\\s*", " ");
     }
 
     static Map<String, Object> received(MessageExt message, MessageQueue queue) {
