@@ -168,9 +168,12 @@ fn without_effect(options: &BrokerOptions) -> impl Iterator<Item = String> {
     named.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("{key} has no effect in this release"))
 }
 
+/// What stands between log directories instead of a comma. Source: MixAll.MULTI_PATH_SPLITTER.
+const MULTI_PATH_SPLITTER: &str = "rocketmq.broker.multiPathSplitter";
 const LOCK_MAX_LIVE_TIME: &str = "rocketmq.broker.rebalance.lockMaxLiveTime";
 
-/// `-D` keys that win over settings, as ratios of 1. Source: DefaultMessageStore.getDiskSpaceWarningLevelRatio.
+/// `-D` keys that change settings of the store: disk ratios, as ratios of 1, and what log directories are split at. Source:
+/// DefaultMessageStore.getDiskSpaceWarningLevelRatio.
 fn disk_flags(environment: &Environment, options: &mut BrokerOptions) -> Result<(), Exit> {
     let flag = |name: &str| {
         let key = format!("rocketmq.broker.{name}");
@@ -183,6 +186,11 @@ fn disk_flags(environment: &Environment, options: &mut BrokerOptions) -> Result<
         }
     };
     let store = &mut options.store;
+    if let Some(splitter) = environment.jvm.property(MULTI_PATH_SPLITTER).filter(|splitter| !splitter.is_empty()) {
+        for paths in [&mut store.store_path_commit_log, &mut store.read_only_commit_log_store_paths] {
+            *paths = paths.as_ref().map(|paths| paths.replace(splitter, ","));
+        }
+    }
     store.disk_space_warning_level_ratio =
         flag("diskSpaceWarningLevelRatio")?.unwrap_or(store.disk_space_warning_level_ratio);
     store.disk_space_clean_forcibly_ratio =
@@ -207,6 +215,9 @@ mod tests {
         assert_eq!(options.store.disk_space_warning_level_ratio, 95);
         assert_eq!(options.store.disk_space_clean_forcibly_ratio, 85);
         assert_eq!(options.server.server_socket_backlog, 77);
+        options.store.store_path_commit_log = Some("/a:/b".to_owned());
+        disk_flags(&environment("-Drocketmq.broker.multiPathSplitter=:"), &mut options).unwrap();
+        assert_eq!(options.store.store_path_commit_log.as_deref(), Some("/a,/b"));
         let bad = environment("-Drocketmq.broker.diskSpaceWarningLevelRatio=95");
         assert!(disk_flags(&bad, &mut options).unwrap_err().message.contains("0.90"));
     }

@@ -7,6 +7,23 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Metadata files, and what a broker without them does.
+const FILES: [(&str, &str); 4] = [
+    ("topics.json", "topics are restored from their queues, with default settings"),
+    ("subscriptionGroup.json", "groups have default settings"),
+    ("consumerOffset.json", "every group begins anew, at the first or the last message of each queue"),
+    ("delayOffset.json", "delayed messages that were delivered may be delivered again"),
+];
+
+/// The files that are missing, backup and all, each with what the broker does without it.
+pub fn missing(store_root: &Path) -> Vec<(&'static str, &'static str)> {
+    let exists = |file: &str| {
+        let path = store_root.join("config").join(file);
+        path.exists() || persist::backup_of(&path).exists()
+    };
+    FILES.into_iter().filter(|(file, _)| !exists(file)).collect()
+}
+
 /// One metadata file.
 #[derive(Debug)]
 pub struct MetadataFile {
@@ -51,3 +68,6 @@ impl MetadataFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::metadata;
 use crate::processor::send_message::UniqueIds;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHold;
@@ -14,14 +15,14 @@ use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use daemon::persist::LoadError;
-use protocol::body::topic::TopicConfig;
+use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
 use protocol::names::SCHEDULE_TOPIC;
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, StoreConfig};
+use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +31,8 @@ pub enum PartsError {
     #[error("{0}")]
     Store(#[from] OpenError),
     /// A metadata file.
-    #[error(
-        "{0}; or, with the broker stopped, make it again from the store: mqstore rebuild-metadata --store STORE --apply"
-    )]
+    #[error("{0}; or have it made from the queues and the log: mqstore rebuild-metadata --store {store} --apply",
+        store = store_of(&.0.path).display())]
     Metadata(#[from] LoadError),
     /// A setting.
     #[error("{0}")]
@@ -110,9 +110,14 @@ impl Parts {
         let levels = Arc::new(DelayLevels::parse(&options.store.message_delay_level).map_err(PartsError::Setting)?);
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
-        let store = Arc::new(MessageStore::open(store_config(&options), Arc::new(arrivals))?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
+        let missing = metadata::missing(&root);
+        let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
+        if store.status().max_offset > 0 {
+            warn_of_missing(&root, &missing, &store);
+        }
         restore_topics(&topics, &store);
         Ok(Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
@@ -136,6 +141,25 @@ impl Parts {
     }
 }
 
+/// The store that a metadata file belongs to.
+fn store_of(file: &Path) -> &Path {
+    file.ancestors().nth(2).unwrap_or(file)
+}
+
+/// A broker that was never stopped cleanly may lack files that it had nothing to write to; one that had a life before
+/// should not.
+fn warn_of_missing(root: &Path, missing: &[(&'static str, &'static str)], store: &MessageStore) {
+    let has_delayed = store.topics().iter().any(|(topic, _)| topic == SCHEDULE_TOPIC);
+    for (file, consequence) in missing.iter().filter(|(file, _)| *file != "delayOffset.json" || has_delayed) {
+        tracing::warn!(
+            file,
+            "the store has messages, but no such file: {consequence}; was it lost? stop the broker and restore it, or: \
+             mqstore rebuild-metadata --store {}",
+            root.display()
+        );
+    }
+}
+
 /// Topics made on first send are written a moment later; a broker that was killed in between finds their queues. Queues
 /// whose messages are all older than the settings belong to a topic that was deleted: recovery after a kill dispatches its
 /// messages again.
@@ -148,7 +172,10 @@ fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
         if topics.get(&topic_name).is_none() && queue_ids.iter().map(newest).max() >= Some(topics.found_ms()) {
             let queues = queue_ids.iter().max().map_or(1, |highest| highest + 1);
             tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
+            let is_batch = store.queue_type(&topic_name) == QueueType::Batch;
+            let queue_type = is_batch.then(|| (QUEUE_TYPE.to_owned(), BATCH_CQ.to_owned()));
             missing.push(TopicConfig {
+                attributes: queue_type.into_iter().collect(),
                 topic_name,
                 read_queue_nums: queues,
                 write_queue_nums: queues,
@@ -198,9 +225,6 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         mapper_file_size_batch_consume_queue: long(store.mapper_file_size_batch_consume_queue),
         enable_consume_queue_ext: store.enable_consume_queue_ext,
         mapped_file_size_consume_queue_ext: long(store.mapped_file_size_consume_queue_ext),
-        auto_message_version_on_topic_len: store.auto_message_version_on_topic_len,
-        enabled_append_prop_crc: store.enabled_append_prop_crc,
-        force_verify_prop_crc: store.force_verify_prop_crc,
         flush_disk_type: match store.flush_disk_type {
             FlushDiskType::SyncFlush => store::FlushDiskType::SyncFlush,
             FlushDiskType::AsyncFlush => store::FlushDiskType::AsyncFlush,
@@ -211,6 +235,7 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         sync_flush_timeout_ms: long(store.sync_flush_timeout),
         max_message_size: size(store.max_message_size),
         max_topic_length: size(store.max_topic_length),
+        auto_message_version_on_topic_len: store.auto_message_version_on_topic_len,
         file_reserved_time_hours: long(store.file_reserved_time),
         delete_when: store.delete_when.clone(),
         clean_resource_interval_ms: long(store.clean_resource_interval),
@@ -233,6 +258,8 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         max_index_num: u32::try_from(store.max_index_num).unwrap_or(2),
         max_msgs_num_batch: size(store.max_msgs_num_batch),
         check_crc_on_recover: store.check_crc_on_recover,
+        enabled_append_prop_crc: store.enabled_append_prop_crc,
+        force_verify_prop_crc: store.force_verify_prop_crc,
         message_delay_level: store.message_delay_level.clone(),
         ..StoreConfig::default()
     }

@@ -95,6 +95,13 @@ impl TopicConfigManager {
         self.state.read().table.keys().cloned().collect()
     }
 
+    /// Names of the topics whose queues hold batches.
+    pub fn batch_topics(&self) -> Vec<String> {
+        let state = self.state.read();
+        let batch = state.table.values().filter(|config| config.is_batch_cq());
+        batch.map(|config| config.topic_name.clone()).collect()
+    }
+
     /// True for topics that the broker made for itself, and those that RocketMQ reserves.
     pub fn is_system(&self, topic: &str) -> bool {
         names::is_system_topic(topic) || self.state.read().system.iter().any(|name| name == topic)

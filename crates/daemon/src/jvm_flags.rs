@@ -14,7 +14,7 @@ use crate::options::parse_byte_size;
 pub const VARIABLES: [&str; 5] = ["JAVA_OPT", "JAVA_OPTS", "HEAP_OPTS", "BROKER_MEM", "JAVA_OPT_EXT"];
 
 /// `-D` keys that are honoured; every other is named in the log.
-const KNOWN_PROPERTIES: [&str; 14] = [
+const KNOWN_PROPERTIES: [&str; 15] = [
     "user.home",
     "rocketmq.home.dir",
     "rocketmq.namesrv.addr",
@@ -23,6 +23,7 @@ const KNOWN_PROPERTIES: [&str; 14] = [
     "rocketmq.serialize.type",
     "rocketmq.broker.diskSpaceWarningLevelRatio",
     "rocketmq.broker.diskSpaceCleanForciblyRatio",
+    "rocketmq.broker.multiPathSplitter",
     "rocketmq.broker.rebalance.lockMaxLiveTime",
     FRAME_MAX_LENGTH,
     "com.rocketmq.remoting.socket.sndbuf.size",

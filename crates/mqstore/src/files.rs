@@ -1,6 +1,6 @@
 //! Which files there are, and how long they should be. Sizes are told from the files, not from a configuration.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -228,12 +228,16 @@ pub struct QueueFiles {
     pub queues: Vec<QueueDir>,
     /// Length that each file should have.
     pub file_bytes: u64,
+    /// Topics whose queues hold batches; those are not looked at.
+    pub batch_topics: BTreeSet<String>,
+    /// Length of the files of those, if there are any.
+    pub batch_file_bytes: Option<u64>,
     /// The queues lie in RocksDB, which this tool does not read.
     pub is_rocksdb: bool,
 }
 
 impl QueueFiles {
-    /// Lists the directory `consumequeue`.
+    /// Lists the directory `consumequeue`, and what is in `batchconsumequeue` beside it.
     /// # Errors
     /// What the system said.
     pub fn list(root: &Path) -> Result<QueueFiles, ToolError> {
@@ -252,6 +256,13 @@ impl QueueFiles {
                 files.iter().for_each(|file| *counts.entry(file.len).or_default() += 1);
                 found.queues.push(QueueDir { topic: topic.clone(), queue_id, files });
             }
+        }
+        for (topic, path) in entries(&root.with_file_name("batchconsumequeue"))? {
+            for (_, path) in entries(&path)? {
+                let files = data_files(&path, &mut Vec::new())?;
+                found.batch_file_bytes = found.batch_file_bytes.max(files.iter().map(|file| file.len).max());
+            }
+            found.batch_topics.insert(topic);
         }
         found.queues.sort_by(|a, b| (&a.topic, a.queue_id).cmp(&(&b.topic, b.queue_id)));
         let usual = |len: &u64| *len > 0 && len.is_multiple_of(UNIT_LEN as u64);

@@ -7,7 +7,7 @@ use crate::routes::Routes;
 use crate::stats::{LogLimit, RemotingStats};
 use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -80,7 +80,7 @@ impl Server {
         let stats = Arc::<RemotingStats>::default();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let local = socket.local_addr()?;
+        let local = SocketAddr::new(config.bind.ip(), socket.local_addr()?.port());
         let context = Context {
             routes,
             stats: stats.clone(),
@@ -113,17 +113,31 @@ impl Server {
     }
 }
 
+/// Listens on `config.bind`. As in Java, 0.0.0.0 is every address of the machine, those of IPv6 too, where it has any.
 fn listen(config: &ServerConfig) -> io::Result<TcpListener> {
-    let domain = socket2::Domain::for_address(config.bind);
+    if config.bind.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        match listen_on(config, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), config.bind.port())) {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => {}
+            other => return other,
+        }
+    }
+    listen_on(config, config.bind)
+}
+
+fn listen_on(config: &ServerConfig, bind: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(bind);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM.nonblocking(), Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if bind != config.bind {
+        socket.set_only_v6(false)?;
+    }
     if config.send_buffer > 0 {
         socket.set_send_buffer_size(config.send_buffer as usize)?;
     }
     if config.receive_buffer > 0 {
         socket.set_recv_buffer_size(config.receive_buffer as usize)?;
     }
-    socket.bind(&config.bind.into())?;
+    socket.bind(&bind.into())?;
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
 }
@@ -137,8 +151,10 @@ async fn accept(socket: TcpListener, context: Context, listener: Arc<dyn Channel
         };
         match accepted.and_then(|(stream, peer)| {
             stream.set_nodelay(true)?;
-            let local = stream.local_addr()?;
-            Ok((stream, peer, local))
+            // Of a socket for both kinds, IPv4 addresses come in the form of IPv6.
+            let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+            let local = canonical(stream.local_addr()?);
+            Ok((stream, canonical(peer), local))
         }) {
             Ok((stream, peer, local)) => {
                 RemotingStats::count(&context.stats.accepted);

@@ -38,6 +38,9 @@ impl Processor<GetMaxOffset> for Handler {
                 Outcome::Parked
             }
             -4 => Outcome::Later(Box::pin(async { Reply::ok(OffsetResponseHeader { offset: 44 }) })),
+            -5 => {
+                Reply::ok(OffsetResponseHeader { offset: if request.channel.peer().is_ipv4() { 4 } else { 6 } }).into()
+            }
             id => Reply::ok(OffsetResponseHeader { offset: id.into() }).with_body(request.body).into(),
         }
     }
@@ -100,6 +103,30 @@ async fn answers_with_header_and_body_of_any_size() {
         assert_eq!((answer.code, offset(&answer)), (0, 5));
         assert!(answer.body == body, "{len}");
     }
+}
+
+#[tokio::test]
+async fn the_unspecified_address_is_all_of_both_kinds() {
+    let (server, _) = start(|config| config.bind = "0.0.0.0:0".parse().unwrap());
+    let client = client();
+    let port = server.local_addr().port();
+    let kind = async |host: &str| {
+        let addr = format!("{host}:{port}");
+        client.call::<GetMaxOffset>(&addr, &queue(-5), Bytes::new(), PATIENCE).await.map(|answer| offset(&answer))
+    };
+    assert_eq!(kind("127.0.0.1").await.unwrap(), 4, "and of an IPv4 address");
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        assert_eq!(kind("[::1]").await.unwrap(), 6);
+    }
+    let again = start_again(port);
+    assert_eq!(again.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+}
+
+/// A second server on a port of all addresses.
+fn start_again(port: u16) -> std::io::Result<Server> {
+    let config = ServerConfig::new(format!("0.0.0.0:{port}").parse().unwrap());
+    let budget = Budget::new(1 << 20, config.max_frame_len);
+    Server::start(&config, Arc::new(Routes::new()), budget, Arc::new(()))
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! want of space, and with them what consume queues and index say about them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -95,12 +96,14 @@ impl Cleaner {
     pub(crate) fn usages(&self) -> io::Result<(DiskUsage, DiskUsage)> {
         let config = &self.core.config;
         let root = &config.store_path_root_dir;
-        let mut log: Option<DiskUsage> = None;
-        for path in config.commit_log_paths() {
-            let usage = self.core.fs.usage(&path)?;
-            log = Some(log.filter(|other| other.percent() <= usage.percent()).unwrap_or(usage));
-        }
+        let log = self.log_usages()?.into_iter().map(|(_, usage)| usage).min_by_key(DiskUsage::percent);
         Ok((log.unwrap_or_default(), self.core.fs.usage(root)?))
+    }
+
+    /// Usage of the disk of each commit-log directory.
+    pub(crate) fn log_usages(&self) -> io::Result<Vec<(PathBuf, DiskUsage)>> {
+        let paths = self.core.config.commit_log_paths().into_iter();
+        paths.map(|path| self.core.fs.usage(&path).map(|usage| (path, usage))).collect()
     }
 
     fn look_at_disk(&self) -> io::Result<Space> {

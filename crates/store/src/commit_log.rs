@@ -111,6 +111,7 @@ pub(crate) struct CommitLog {
     core: Arc<Core>,
     files: MappedFileQueue,
     allocator: Arc<Allocator>,
+    opened_at: u64,
     wrote: AtomicU64,
     last_store_timestamp: AtomicI64,
     tail: Mutex<Tail>,
@@ -139,6 +140,7 @@ impl CommitLog {
             core,
             files,
             allocator,
+            opened_at: end,
             wrote: AtomicU64::new(end),
             last_store_timestamp: AtomicI64::new(last_store_timestamp),
             tail: Mutex::new(Tail {
@@ -157,6 +159,11 @@ impl CommitLog {
 
     pub(crate) fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// Where the log ended when it was opened: what lies before it was written by others.
+    pub(crate) fn opened_at(&self) -> u64 {
+        self.opened_at
     }
 
     /// One behind the last byte written.

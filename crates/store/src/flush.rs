@@ -17,6 +17,8 @@ use crate::queue_table::QueueTable;
 
 /// So many changed queue files are flushed every flushIntervalConsumeQueue, more only thoroughly: each costs a sync.
 const FEW_FILES: usize = 16;
+/// But no later than after so many bytes of log: a start after a loss of power reads no more than about these.
+const MAX_BEHIND: u64 = 512 << 20;
 
 /// What flushing needs.
 #[derive(Debug, Clone)]
@@ -111,21 +113,28 @@ impl Checkpointer {
     pub(crate) fn run(&self) {
         let core = &self.flusher.core;
         core.checkpoint.attach();
-        let often = Duration::from_millis(core.config.flush_interval_consume_queue_ms);
+        let often = Duration::from_millis(core.config.flush_interval_consume_queue_ms.max(10));
         let seldom = Duration::from_millis(core.config.flush_consume_queue_thorough_interval_ms);
+        let mut checkpointed = self.dispatched.offset();
         while !core.stopping() && core.poisoned().is_none() {
             if !core.checkpoint_due() {
                 core.checkpoint.wait(None);
                 continue;
             }
-            core.checkpoint.pause(often.min(seldom), || core.stopping());
-            if self.queues.dirty_files() > FEW_FILES {
-                core.checkpoint.pause(seldom.saturating_sub(often), || core.stopping());
+            let began = crate::clock::instant();
+            loop {
+                core.checkpoint.pause(often.min(seldom), || core.stopping());
+                let behind = self.dispatched.offset().saturating_sub(checkpointed);
+                let may_wait = self.queues.dirty_files() > FEW_FILES && behind < MAX_BEHIND;
+                if core.stopping() || !may_wait || began.elapsed() + often > seldom {
+                    break;
+                }
             }
             if core.stopping() {
                 return;
             }
             core.begin_checkpoint();
+            checkpointed = self.dispatched.offset();
             if let Err(error) = self.checkpoint() {
                 core.poison(format!("cannot flush consume queues, index or checkpoint: {error}"));
             }

@@ -1,7 +1,7 @@
 //! The reading half of [`MessageStore`].
 
 use codec::index::key_hash;
-use codec::message::{MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, MessageRecord, RECORD_MIN_LEN};
+use codec::message::{MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, MessageRecord};
 use tracing::warn;
 
 use std::io;
@@ -11,6 +11,7 @@ use codec::consume_queue::Unit;
 
 use crate::consume_queue::{Entry, Queue};
 use crate::core::Counters;
+use crate::lookup::Lookup;
 use crate::mmap::MappedSlice;
 use crate::read::{
     Boundary, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter, QueryResult, QueueUnit,
@@ -105,12 +106,19 @@ impl MessageStore {
                 if self.queues.ext().tags_code(queue, unit.tags_code).is_some_and(|code| !filter.by_queue_unit(code)) {
                     continue;
                 }
-                let Some(record) = self.record_of_unit(&unit, query.queue_id, queue_offset) else {
+                // What this process wrote and still has in memory is as it was put; what came from the disk may not be.
+                let closely = !in_memory || physical_offset < self.log.opened_at();
+                let found = Lookup::of(&self.log, queue, &unit, queue_offset, closely);
+                let Lookup::Record(record) = found else {
                     if result.messages.is_empty() {
                         result.status = GetMessageStatus::MessageWasRemoving;
                     }
-                    let file_bytes = self.log.files().file_bytes();
-                    skip_before = Some(physical_offset - physical_offset % file_bytes + file_bytes);
+                    if let Lookup::Damaged(reason) = found {
+                        self.damaged.met(&self.log, queue, queue_offset, unit.physical_offset, &reason);
+                    } else {
+                        let file_bytes = self.log.files().file_bytes();
+                        skip_before = Some(physical_offset - physical_offset % file_bytes + file_bytes);
+                    }
                     continue;
                 };
                 skip_before = None;
@@ -293,36 +301,15 @@ impl MessageStore {
     /// The tagsCode of a unit; from its record when the extension that had it is lost.
     fn tags_code(&self, queue: &Queue, unit: &Unit, queue_offset: i64) -> i64 {
         self.queues.ext().tags_code(queue, unit.tags_code).unwrap_or_else(|| {
-            let record = self.record_of_unit(unit, queue.queue_id, queue_offset);
+            let record = Lookup::of(&self.log, queue, unit, queue_offset, false).record();
             record.and_then(|record| Some(self.delays.tags_code_of(&MessageRecord::parse(&record).ok()?))).unwrap_or(0)
         })
     }
 
     fn store_time_in(&self, queue: &Arc<Queue>, queue_offset: i64) -> Option<i64> {
         let entry = self.entry(queue, queue_offset)?;
-        let record = self.record_of_unit(&entry.unit, queue.queue_id, entry.queue_offset)?;
+        let record = Lookup::of(&self.log, queue, &entry.unit, entry.queue_offset, false).record()?;
         Some(MessageRecord::parse(&record).ok()?.store_timestamp)
-    }
-
-    /// The record that a unit points to, if it is still there and says that it is this one: a unit that a damaged file
-    /// or a topic of the same name left behind must not pass off another message.
-    fn record_of_unit(&self, unit: &Unit, queue_id: i32, queue_offset: i64) -> Option<MappedSlice> {
-        let offset = u64::try_from(unit.physical_offset).ok()?;
-        let len = u32::try_from(unit.size).ok()?;
-        if usize::try_from(len).ok()? < RECORD_MIN_LEN || unit.is_blank() {
-            return None;
-        }
-        let record = self.log.files().slice(offset, len)?;
-        let (head, _) = record.split_first_chunk::<36>()?;
-        let field_i32 =
-            |at: usize| head.get(at..at + 4).and_then(|field| field.try_into().ok()).map(i32::from_be_bytes);
-        let field_i64 =
-            |at: usize| head.get(at..at + 8).and_then(|field| field.try_into().ok()).map(i64::from_be_bytes);
-        let is_it = field_i32(0) == Some(unit.size)
-            && field_i32(12) == Some(queue_id)
-            && field_i64(20) == Some(queue_offset)
-            && field_i64(28) == Some(unit.physical_offset);
-        is_it.then_some(record)
     }
 }
 

@@ -24,6 +24,7 @@ mod get;
 mod index;
 mod inventory;
 mod log_files;
+mod lookup;
 mod mapped_file_queue;
 mod message;
 mod mmap;

@@ -19,6 +19,7 @@ use crate::flush::{Checkpointer, Flusher};
 use crate::index::{Index, IndexWriter, LastExit, index_dir};
 use crate::inventory::Inventory;
 use crate::log_files::{self, io_error, open_or_create};
+use crate::lookup::DamagedRecords;
 use crate::mapped_file_queue::MappedFileQueue;
 use crate::message::MessageArrivingListener;
 use crate::mmap::{MappedFile, MappedFileWriter};
@@ -72,6 +73,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         cleaned_to: AtomicU64::new(0),
     });
     let mut store = MessageStore {
+        damaged: DamagedRecords::default(),
         total_memory: core.config.total_memory_bytes.unwrap_or_else(machine_memory),
         delays: Arc::clone(&dispatcher.delays),
         dispatched: Arc::clone(&dispatcher.dispatched),

@@ -52,7 +52,10 @@ pub(crate) fn dispatch(
         queues.set_log_end(log.end);
     }
     let oldest = own.map_or(0, |own| own.emptied).clamp(log.min, log.start);
-    let queues_from = if queues.len() == 0 { oldest } else { log.start };
+    // Without our checkpoint nobody knows which queues there were; having none but those of batches is a loss, as a rule.
+    let simple = queues.all().iter().filter(|queue| queue.batch().is_none()).count();
+    let none = queues.len() == 0 || simple == 0 && own.is_none();
+    let queues_from = if none { oldest } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
     if from < log.start {
         checkpoint.begin_recovery(&dispatcher.core, queues_from).map_err(failed)?;

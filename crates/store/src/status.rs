@@ -1,5 +1,6 @@
 //! How the store is doing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A snapshot; figures may be of slightly different moments.
@@ -19,6 +20,8 @@ pub struct StoreStatus {
     pub dispatch_behind_bytes: u64,
     /// Use of the disk with the commit log, 0.0..=1.0; of several paths the least used.
     pub commit_log_disk_ratio: f64,
+    /// Use of the disk of each commit-log directory.
+    pub commit_log_disk_ratios: Vec<(PathBuf, f64)>,
     /// Use of the disk with the consume queues.
     pub consume_queue_disk_ratio: f64,
     /// Puts are refused because the disk is too full.
@@ -41,6 +44,8 @@ pub struct StoreStatus {
     pub got_messages: u64,
     /// Bytes got.
     pub got_bytes: u64,
+    /// Damaged messages that were asked for and not served since the open, 1024 at most.
+    pub damaged_records: usize,
     /// Number of consume queues.
     pub queues: usize,
     /// Number of commit-log files.

@@ -20,6 +20,7 @@ use crate::dispatch::{Dispatched, Dispatcher, confirmed};
 use crate::error::{FlushError, OpenError, PutError};
 use crate::flush::Checkpointer;
 use crate::fs::{FileSystem, RealFileSystem};
+use crate::lookup::DamagedRecords;
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
 use crate::record::DelayLevels;
@@ -41,6 +42,7 @@ pub struct MessageStore {
     pub(crate) checkpointer: Arc<Checkpointer>,
     pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) dispatched: Arc<Dispatched>,
+    pub(crate) damaged: DamagedRecords,
     pub(crate) total_memory: u64,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<RangeLock>>,
@@ -164,6 +166,7 @@ impl MessageStore {
     pub fn status(&self) -> StoreStatus {
         use std::sync::atomic::Ordering::Relaxed;
         let (commit_log, consume_queue) = self.cleaner.usages().unwrap_or_default();
+        let log_usages = self.cleaner.log_usages().unwrap_or_default();
         let dispatched_offset = self.dispatched.offset();
         let max_offset = self.log.wrote();
         let counters = &self.core.counters;
@@ -175,6 +178,7 @@ impl MessageStore {
             confirmed_offset: confirmed(&self.core, &self.log),
             dispatch_behind_bytes: max_offset.saturating_sub(dispatched_offset),
             commit_log_disk_ratio: commit_log.ratio(),
+            commit_log_disk_ratios: log_usages.into_iter().map(|(path, usage)| (path, usage.ratio())).collect(),
             consume_queue_disk_ratio: consume_queue.ratio(),
             disk_full: self.core.is_disk_full(),
             poisoned: self.core.poisoned().cloned(),
@@ -186,6 +190,7 @@ impl MessageStore {
             gets_missed: counters.gets_missed.load(Relaxed),
             got_messages: counters.got_messages.load(Relaxed),
             got_bytes: counters.got_bytes.load(Relaxed),
+            damaged_records: self.damaged.count(),
             queues: self.queues.len(),
             commit_log_files: self.log.files().files().len(),
         }

@@ -10,8 +10,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use codec::message::MessageRecord;
 use common::{block_on, bodies, config, message, open, put, settle, sync_config};
-use store::{MessageStore, NoListener, OpenError, StoreConfig};
+use store::{AllMessages, GetQuery, MessageStore, NoListener, OpenError, StoreConfig};
 
 /// Position of the boot hash in our part of the checkpoint.
 const BOOT_POSITION: u64 = 2072;
@@ -539,4 +540,41 @@ fn damage_before_what_a_killed_java_broker_had_flushed_is_refused() {
     checkpoint(0);
     let store = open(config(dir.path()));
     assert!((1..4).contains(&store.max_offset("T", 0)));
+}
+
+/// Bits that flip on the disk, a page that is zeroed: those messages are not served, all others are.
+#[test]
+fn damaged_messages_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = fill(dir.path(), 60);
+    let places: Vec<_> = store.queue_units("T", 0, 0, 60).iter().map(|unit| unit.physical_offset).collect();
+    drop(store);
+    let flip = |message: usize, at: u64| {
+        let file = log_file(dir.path(), places[message] / (16 * 1024));
+        let position = places[message] % (16 * 1024) + at;
+        let mut byte = [0];
+        fs::File::open(&file).unwrap().read_exact_at(&mut byte, position).unwrap();
+        damage(&file, position, &[byte[0] ^ 4]);
+    };
+    // The last byte of the body, queueOffset, the topic's length, the topic.
+    for (message, at) in [(5, 88 + 299), (15, 27), (25, 88 + 300), (35, 88 + 301)] {
+        flip(message, at);
+    }
+    damage(&log_file(dir.path(), places[50] / (16 * 1024)), places[50] % (16 * 1024), &[0; 200]);
+    let store = open(config(dir.path()));
+    let got = || {
+        let (mut got, mut at) = (Vec::new(), 0);
+        while at < 60 {
+            let result = store.get(&GetQuery::new("T", 0, at, 32), &AllMessages);
+            assert!(result.next_begin_offset > at, "{result:?}");
+            got.extend(result.messages.iter().map(|record| MessageRecord::parse(record).unwrap().body.to_vec()));
+            at = result.next_begin_offset;
+        }
+        got
+    };
+    let sound = (0..60).filter(|at| ![5, 15, 25, 35, 50].contains(at));
+    assert_eq!(got(), sound.map(|at| format!("{at:0>300}").into_bytes()).collect::<Vec<_>>());
+    // Told once each, however often they are asked for.
+    got();
+    assert_eq!(store.status().damaged_records, 5);
 }

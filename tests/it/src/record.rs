@@ -23,6 +23,11 @@ pub fn all(only: &[String]) {
         }
         store::record(version, &dir.join("store"));
     }
+    if wanted("5.5.0-formats") {
+        let dir = root().join("tests/golden/5.5.0-formats");
+        std::fs::remove_dir_all(&dir).ok();
+        store::record_formats(&dir);
+    }
     // An old client asks a new nameserver: the other JSON dialect of the same answers.
     for client in [Version::V4_5_2, Version::V4_9_7] {
         let name = format!("{}-for-{}", Version::V5_5_0.name(), client.name());

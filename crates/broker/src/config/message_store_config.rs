@@ -28,11 +28,11 @@ daemon::options! {
     /// Options of the store. Source: store/config/MessageStoreConfig.java.
     pub struct MessageStoreConfig {
         storePathRootDir => store_path_root_dir: String = "store".to_owned(); Plain, Boot, Y, important, "data root";
-        storePathCommitLog => store_path_commit_log: Option<String> = None; Plain, Boot, Y, important, "log dir(s), null = root/commitlog";
+        storePathCommitLog => store_path_commit_log: Option<String> = None; Plain, Boot, Y, important, "log dirs with commas between, taking turns; null = root/commitlog";
         storePathDLedgerCommitLog => store_path_dledger_commit_log: Option<String> = None; Plain, Boot, Y, important, "DLedger data";
         storePathEpochFile => store_path_epoch_file: Option<String> = None; Plain, Boot, Y, important, "controller mode";
         storePathBrokerIdentity => store_path_broker_identity: Option<String> = None; Plain, Boot, Y, important, "controller mode";
-        readOnlyCommitLogStorePaths => read_only_commit_log_store_paths: Option<String> = None; Plain, Boot, Y, "extra read-only log dirs";
+        readOnlyCommitLogStorePaths => read_only_commit_log_store_paths: Option<String> = None; Plain, Boot, Y, "log dirs with commas between, read but given no new files";
         mappedFileSizeCommitLog => mapped_file_size_commit_log: i32 [4096, i32::MAX as i64] = 1024 * 1024 * 1024; Bytes, Boot, Y, "log file size (identical on all replicas)";
         compactionMappedFileSize => compaction_mapped_file_size: i32 = 100 * 1024 * 1024; Bytes, Boot, Y, "compaction log segment size";
         compactionCqMappedFileSize => compaction_cq_mapped_file_size: i32 = 10 * 1024 * 1024; Bytes, Boot, Y, "compaction queue segment size";
@@ -85,9 +85,9 @@ daemon::options! {
         storeType => store_type: String = "default".to_owned(); Plain, Boot, Y, important, "default or defaultRocksDB";
         iteratorWhenUseRocksdbConsumeQueue => iterator_when_use_rocksdb_consume_queue: bool = true; Plain, Boot, N, "read RocksDB queues by iterator";
         mappedFileSizeConsumeQueue => mapped_file_size_consume_queue: i32 [20, i32::MAX as i64] = 300_000 * 20; Bytes, Boot, Y, "queue file size, 300 000 entries of 20 bytes";
-        enableConsumeQueueExt => enable_consume_queue_ext: bool = false; Plain, Boot, Y, "writes consumequeue_ext (tag/bitmap)";
-        mappedFileSizeConsumeQueueExt => mapped_file_size_consume_queue_ext: i32 = 48 * 1024 * 1024; Bytes, Boot, Y, "ext file size";
-        mapperFileSizeBatchConsumeQueue => mapper_file_size_batch_consume_queue: i32 = 300_000 * 46; Bytes, Boot, Y, "batch queue file size, 300 000 entries of 46 bytes";
+        enableConsumeQueueExt => enable_consume_queue_ext: bool = false; Plain, Boot, Y, "write consumequeue_ext: tags and filter bits beside the queues";
+        mappedFileSizeConsumeQueueExt => mapped_file_size_consume_queue_ext: i32 [1024, i32::MAX as i64] = 48 * 1024 * 1024; Bytes, Boot, Y, "ext file size";
+        mapperFileSizeBatchConsumeQueue => mapper_file_size_batch_consume_queue: i32 [46, i32::MAX as i64] = 300_000 * 46; Bytes, Boot, Y, "batch queue file size, 300 000 entries of 46 bytes";
         bitMapLengthConsumeQueueExt => bit_map_length_consume_queue_ext: i32 = 64; Count, Live, Y, "overwritten by the bloom size at start";
         flushIntervalCommitLog => flush_interval_commit_log: i32 [1, i32::MAX as i64] = 500; Ms, Live, Y, important, "async flush period";
         commitIntervalCommitLog => commit_interval_commit_log: i32 = 200; Ms, Live, Y, important, "transient pool commit period";
@@ -172,11 +172,11 @@ daemon::options! {
         dispatchCqCacheNum => dispatch_cq_cache_num: i32 = 1024 * 4; Count, Boot, N, "DLedger dispatch cache";
         enableAsyncReput => enable_async_reput: bool = true; Plain, Boot, T, "dispatch thread asynchronous";
         recheckReputOffsetFromCq => recheck_reput_offset_from_cq: bool = false; Plain, Live, Y, "dispatch start computed from queues at boot";
-        maxTopicLength => max_topic_length: i32 = 127; Count, Live, Y, "longest topic (127; above it the V2 magic is used)";
-        autoMessageVersionOnTopicLen => auto_message_version_on_topic_len: bool = true; Plain, Live, Y, "allow v2 records";
+        maxTopicLength => max_topic_length: i32 [1, 32_767] = 127; Bytes, Boot, Y, "longest topic, at most 127; retry topics may have 255";
+        autoMessageVersionOnTopicLen => auto_message_version_on_topic_len: bool = true; Plain, Boot, Y, "retry topics above 127 bytes, in records of the second form";
         enableRunningFlagsInFlush => enable_running_flags_in_flush: bool = false; Plain, Live, T, important, "disk-full flags consulted while flushing";
-        enabledAppendPropCRC => enabled_append_prop_crc: bool = false; Plain, Boot, Y, "record CRC property";
-        forceVerifyPropCRC => force_verify_prop_crc: bool = false; Plain, Live, Y, "refuse records whose CRC property does not match";
+        enabledAppendPropCRC => enabled_append_prop_crc: bool = false; Plain, Boot, Y, "write a CRC of the whole record as its last property";
+        forceVerifyPropCRC => force_verify_prop_crc: bool = false; Plain, Boot, Y, "recovery checks the CRC of whole records, where they have one";
         travelCqFileNumWhenGetMessage => travel_cq_file_num_when_get_message: i32 = 1; Count, Live, T, "queue files walked per get";
         correctLogicMinOffsetSleepInterval => correct_logic_min_offset_sleep_interval: i32 = 1; Ms, Boot, T, "min-offset repair pacing";
         correctLogicMinOffsetForceInterval => correct_logic_min_offset_force_interval: i32 = 5 * 60 * 1000; Ms, Boot, T, "min-offset repair forced period";

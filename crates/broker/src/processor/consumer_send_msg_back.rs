@@ -85,6 +85,8 @@ impl ConsumerSendMsgBackProcessor {
             properties.set(property::RETRY_TOPIC, origin.as_ref());
         }
         properties.set(property::WAIT, "false");
+        // That of another record.
+        properties.remove(property::CRC32);
         if properties.get(property::ORIGIN_MESSAGE_ID).is_none() {
             properties.set(property::ORIGIN_MESSAGE_ID, record.offset_message_id());
         }

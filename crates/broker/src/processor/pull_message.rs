@@ -312,7 +312,7 @@ impl PullParts {
 
     fn count(&self, header: &PullMessageRequestHeader, result: &GetResult) {
         let key = format!("{}@{}", header.topic, header.consumer_group);
-        let messages = i64::try_from(result.messages.len()).unwrap_or(0);
+        let messages = i64::try_from(result.message_count).unwrap_or(0);
         self.stats.add(stat::GROUP_GET_NUMS, &key, messages, 1);
         self.stats.add(stat::GROUP_GET_SIZE, &key, i64::try_from(result.total_bytes).unwrap_or(0), 1);
         self.stats.add(stat::BROKER_GET_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);

@@ -25,7 +25,7 @@ use remoting::routes::Processor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use store::{Message, MessageStore, PutResult};
+use store::{Message, MessageStore, PutResult, QueueType};
 
 type SendReply = Reply<SendMessageResponseHeader>;
 
@@ -84,12 +84,12 @@ struct Draft {
 
 impl SendMessageProcessor {
     fn send<H>(&self, header: &SendMessageRequestHeader, request: &Request<H>) -> Outcome<SendMessageResponseHeader> {
-        let checked = self.check(header).and_then(|topic| self.draft(header, request.version, &topic));
-        let draft = match checked {
-            Ok(draft) => draft,
-            Err(reply) => return reply.into(),
-        };
-        if header.batch { self.put_batch(header, request, &draft) } else { self.put_one(header, request, draft) }
+        let checked = self.check(header).and_then(|topic| Ok((self.draft(header, request.version, &topic)?, topic)));
+        match checked {
+            Ok((draft, topic)) if header.batch => self.put_batch(header, request, draft, &topic),
+            Ok((draft, _)) => self.put_one(header, request, draft),
+            Err(reply) => reply.into(),
+        }
     }
 
     /// Everything that Java checks before it builds a message.
@@ -196,7 +196,8 @@ impl SendMessageProcessor {
         request: &Request<H>,
         mut draft: Draft,
     ) -> Outcome<SendMessageResponseHeader> {
-        if let Some(refusal) = refuse_unsupported(&draft.properties, header.reconsume_times.unwrap_or(0)) {
+        let refusal = refuse_unsupported(&draft.properties, header.reconsume_times.unwrap_or(0));
+        if let Some(refusal) = refusal.or_else(|| refuse_inner_batch(&draft)) {
             return refusal.into();
         }
         if draft.properties.get(property::UNIQ_KEY).is_none() {
@@ -222,7 +223,7 @@ impl SendMessageProcessor {
                 let id = self.offset_message_id(&put);
                 self.count(&topic, 1, put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
-                self.answer(id, unique, queue_id, &put, put.end(), wait)
+                self.answer((id, None), unique, queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
         }
@@ -232,7 +233,8 @@ impl SendMessageProcessor {
         &self,
         header: &SendMessageRequestHeader,
         request: &Request<H>,
-        draft: &Draft,
+        draft: Draft,
+        topic: &TopicConfig,
     ) -> Outcome<SendMessageResponseHeader> {
         let illegal = |remark: String| Outcome::from(Reply::error(MESSAGE_ILLEGAL, remark));
         if draft.topic.starts_with(names::RETRY_PREFIX) {
@@ -251,6 +253,13 @@ impl SendMessageProcessor {
         if parts.iter().any(|part| is_special(part.properties)) {
             return illegal("a batch can hold neither delayed nor transaction messages".to_owned());
         }
+        let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
+        if topic.is_batch_cq()
+            && self.store.queue_type(&draft.topic) == QueueType::Batch
+            && let Some(unique) = &unique
+        {
+            return self.put_inner_batch(header, request, draft, parts.len(), unique);
+        }
         let frame = self.message(header, request.channel.peer(), draft.sys_flag);
         let messages: Vec<Message<'_>> = parts
             .iter()
@@ -268,16 +277,52 @@ impl SendMessageProcessor {
                 let ids: Vec<_> = puts.iter().map(|put| self.offset_message_id(put)).collect();
                 let bytes = puts.iter().map(|put| put.len).sum();
                 self.count(&draft.topic, i64::try_from(puts.len()).unwrap_or(0), bytes);
-                let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
                 match (puts.first(), puts.last()) {
                     (Some(first), Some(last)) => {
-                        self.answer(ids.join(","), unique, draft.queue_id, first, last.end(), wait)
+                        self.answer((ids.join(","), None), unique, draft.queue_id, first, last.end(), wait)
                     }
                     _ => illegal("the batch holds no message".to_owned()),
                 }
             }
             Err(error) => put_error(&error, limit).into(),
+        }
+    }
+
+    /// Stores a batch as one record, in a topic whose queues hold batches. Source: SendMessageProcessor.sendBatchMessage.
+    fn put_inner_batch<H>(
+        &self,
+        header: &SendMessageRequestHeader,
+        request: &Request<H>,
+        mut draft: Draft,
+        count: usize,
+        unique: &ByteString,
+    ) -> Outcome<SendMessageResponseHeader> {
+        let Ok(num) = i16::try_from(count) else {
+            let remark = format!("the batch holds {count} messages, {} are possible", i16::MAX);
+            return Reply::error(MESSAGE_ILLEGAL, remark).into();
+        };
+        draft.properties.set(property::INNER_NUM, num.to_string());
+        let properties = draft.properties.encode();
+        let message = Message {
+            topic: &draft.topic,
+            queue_id: draft.queue_id,
+            properties: &properties,
+            body: &request.body,
+            ..self.message(
+                header,
+                request.channel.peer(),
+                draft.sys_flag | sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP,
+            )
+        };
+        match self.store.put(&message) {
+            Ok(put) => {
+                self.count(&draft.topic, i64::from(num), put.len);
+                let wait = draft.properties.get(property::WAIT) != Some("false");
+                let ids = (self.offset_message_id(&put), Some(unique.clone()));
+                self.answer(ids, Some(unique.clone()), draft.queue_id, &put, put.end(), wait)
+            }
+            Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
         }
     }
 
@@ -304,7 +349,7 @@ impl SendMessageProcessor {
     /// Answers at once, or under SYNC_FLUSH when the message is on disk.
     fn answer(
         &self,
-        msg_id: String,
+        (msg_id, batch_uniq_id): (String, Option<ByteString>),
         unique: Option<ByteString>,
         queue_id: i32,
         put: &PutResult,
@@ -317,7 +362,7 @@ impl SendMessageProcessor {
             queue_id,
             queue_offset: put.queue_offset,
             transaction_id: unique,
-            batch_uniq_id: None,
+            batch_uniq_id,
             recall_handle: None,
             msg_region: Some(options.broker.region_id.as_str().into()),
             trace_on: Some(ByteString::from_static(if options.broker.trace_on { "true" } else { "false" })),
@@ -356,6 +401,12 @@ fn refuse_unsupported(properties: &Properties, reconsume_times: i32) -> Option<S
     let timer = timer.into_iter().find(|name| properties.get(name).is_some())?;
     let remark = format!("timer messages ({timer}) are not supported by this release of the broker; use delay levels");
     Some(Reply::error(MESSAGE_ILLEGAL, remark))
+}
+
+/// What only a batch to a topic of batches may be, for consumers would take it apart. Source: HookUtils.checkInnerBatch.
+fn refuse_inner_batch(draft: &Draft) -> Option<SendReply> {
+    let is_one = draft.sys_flag & sys_flag::INNER_BATCH != 0 || draft.properties.get(property::INNER_NUM).is_some();
+    is_one.then(|| Reply::error(MESSAGE_ILLEGAL, "the message says that it is an inner batch, but is no batch"))
 }
 
 /// Delayed, timed and transaction messages cannot travel in a batch.

@@ -87,8 +87,8 @@ impl Delivery {
             tracing::error!(offset = unit.physical_offset, "delayed message for a half topic, skipped");
             return true;
         }
-        // As in Java the destination stays in the properties, the delay does not.
-        for name in [property::DELAY, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
+        // As in Java the destination stays in the properties, the delay does not. The CRC is that of another record.
+        for name in [property::DELAY, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC, property::CRC32] {
             properties.remove(name);
         }
         properties.set(property::WAIT, "false");

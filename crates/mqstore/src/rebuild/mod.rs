@@ -200,6 +200,9 @@ fn config(
         store_paths_commit_log: store.commit_log.clone(),
         mapped_file_size_commit_log: log.file_bytes,
         mapped_file_size_consume_queue: queue_file_bytes,
+        mapper_file_size_batch_consume_queue: queues
+            .batch_file_bytes
+            .unwrap_or(defaults.mapper_file_size_batch_consume_queue),
         // Nothing may expire while this tool has the store open.
         file_reserved_time_hours: 24 * 365 * 100,
         clean_resource_interval_ms: 1000 * 60 * 60 * 24,

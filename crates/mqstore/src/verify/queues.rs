@@ -196,7 +196,7 @@ impl<'a> QueueCheck<'a> {
             }
         }
         // Inner batches have queues of another form.
-        if record.sys_flag & sys_flag::INNER_BATCH != 0 {
+        if record.sys_flag & sys_flag::INNER_BATCH != 0 || self.files.batch_topics.contains(&*topic) {
             return Ok(());
         }
         if record.queue_offset < 0 || record.queue_id < 0 {

@@ -34,6 +34,11 @@ pub enum TopicFilterType {
     MultiTag,
 }
 
+/// Attribute that says how a topic's queues are kept: `SimpleCQ` or [`BATCH_CQ`].
+pub const QUEUE_TYPE: &str = "queue.type";
+/// Value of [`QUEUE_TYPE`] for queues whose records hold several messages.
+pub const BATCH_CQ: &str = "BatchCQ";
+
 /// Settings of one topic on one broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -54,6 +59,14 @@ pub struct TopicConfig {
     pub topic_sys_flag: i32,
     /// Queues to write.
     pub write_queue_nums: i32,
+}
+
+impl TopicConfig {
+    /// Whether the topic's queues hold batches: its attribute `queue.type` is `BatchCQ`.
+    #[must_use]
+    pub fn is_batch_cq(&self) -> bool {
+        self.attributes.get(QUEUE_TYPE).is_some_and(|kind| kind == BATCH_CQ)
+    }
 }
 
 impl Default for TopicConfig {

@@ -11,6 +11,52 @@ use std::path::Path;
 const SMALL: &[(&str, &str)] = &[("maxHashSlotNum", "100"), ("maxIndexNum", "400")];
 const SMALL_V6: &[(&str, &str)] = &[("maxHashSlotNum", "100"), ("maxIndexNum", "400"), ("brokerIP1", "::1")];
 
+/// What only some brokers are set up to write, and files so small that the log rolls from one directory to the other.
+const FORMATS: &[(&str, &str)] = &[
+    ("maxHashSlotNum", "100"),
+    ("maxIndexNum", "400"),
+    ("storePathCommitLog", "store/log-b,store/log-a"),
+    ("mappedFileSizeCommitLog", "16384"),
+    ("mappedFileSizeConsumeQueueExt", "1024"),
+    ("mapperFileSizeBatchConsumeQueue", "460"),
+    ("mappedFileSizeConsumeQueue", "20000"),
+    ("enableConsumeQueueExt", "true"),
+    ("enabledAppendPropCRC", "true"),
+];
+
+/// Keeps the files of a 5.5.0 broker with [`FORMATS`] in `dir`: two log directories, queues with extensions, queues of
+/// batches, and a CRC in every record.
+pub fn record_formats(dir: &Path) {
+    leave_store(Version::V5_5_0, dir, FORMATS, formats);
+}
+
+fn formats(_version: Version, driver: &Driver, cluster: &Cluster) {
+    let attributes = json!({ "topic": "TopicBatch", "defaultTopic": "TBW102", "readQueueNums": "1",
+        "writeQueueNums": "1", "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
+        "attributes": "+queue.type=BatchCQ" });
+    let made = wire::call(&cluster.broker().addr(), 17, &attributes, &[]).expect("the broker answers");
+    assert_eq!(made.header["code"], 0, "{}", made.header);
+    cluster.wait_route("TopicBatch");
+    let producer = driver.producer(&cluster.namesrv(), args! {});
+    producer.send_ok("TopicTest", 4, args! { tags: "TagA", keys: "k-{}", body: "first" });
+    for from in [0, 3, 6] {
+        producer.send_ok(
+            "TopicBatch",
+            3,
+            args! { mode: "batch", tags: "TagB", keys: "b-{}", body: "batch", from: from },
+        );
+    }
+    producer.send_ok("TopicBatch", 1, args! { tags: "TagC", body: "single" });
+    producer.send_ok("TopicBatch", 20, args! { mode: "batch", body: "more" });
+    producer.send_ok("TopicTest", 40, args! { tags: "TagA", body: "filling", size: 1000, mode: "orderly", shards: 2 });
+    producer.send_ok("TopicTest", 120, args! { tags: "straße", body: "short", mode: "orderly", shards: 1 });
+    producer.send_ok("TopicTest", 4, args! { body: "last", mode: "batch" });
+    producer.send_ok("TopicDelay", 1, args! { body: "delayed", delay: 1 });
+    let delayed = driver.push(&cluster.namesrv(), "DelayGroup", "TopicDelay", args! {});
+    delayed.expect(1);
+    delayed.stop();
+}
+
 /// Runs a broker of that version, has a few messages of every kind stored, stops it, and keeps its files in `dir`, with
 /// `messages.json`: what a consumer saw of each queue. Brokers that know IPv6 leave a second store, `dir`-ipv6.
 pub fn record(version: Version, dir: &Path) {
@@ -92,7 +138,7 @@ fn long_topic(broker: &Broker) {
 fn seen(driver: &Driver, cluster: &Cluster) -> Vec<Value> {
     let mut all = Vec::new();
     let pull = driver.pull(&cluster.namesrv(), "ReadGroup");
-    for topic in ["TopicTest", "TopicDelay", "%RETRY%RetryGroup", "%DLQ%DlqGroup"] {
+    for topic in ["TopicTest", "TopicDelay", "TopicBatch", "%RETRY%RetryGroup", "%DLQ%DlqGroup"] {
         if !wire::has_route(&cluster.namesrv(), topic) {
             continue;
         }
@@ -100,8 +146,11 @@ fn seen(driver: &Driver, cluster: &Cluster) -> Vec<Value> {
         for place in pull.readable_queues(topic) {
             let (broker, queue) = place.rsplit_once(':').expect("broker:queue");
             let queue = queue.parse().expect("a queue id is a number");
-            let pulled = pull.fetch(topic, broker, queue, 0, args! { max: 32 });
-            all.extend(pulled.messages.iter().map(|message: &Received| message.all.clone()));
+            let mut pulled = pull.fetch(topic, broker, queue, 0, args! { max: 32 });
+            while pulled.status == "FOUND" {
+                all.extend(pulled.messages.iter().map(|message: &Received| message.all.clone()));
+                pulled = pull.fetch(topic, broker, queue, pulled.next, args! { max: 32 });
+            }
         }
     }
     all
@@ -125,10 +174,14 @@ fn keep(from: &Path, to: &Path) {
         }
         let bytes = std::fs::read(&source).expect("the broker's files can be read");
         let parent = from.to_string_lossy();
-        let used = if parent.ends_with("/commitlog") {
+        let used = if ["/commitlog", "/log-a", "/log-b"].iter().any(|end| parent.ends_with(end)) {
             commit_log_end(&bytes)
         } else if parent.contains("/consumequeue/") {
             used_units(&bytes, 20)
+        } else if parent.contains("/batchconsumequeue/") {
+            used_units(&bytes, 46)
+        } else if parent.contains("/consumequeue_ext/") {
+            used_units(&bytes, 1)
         } else {
             bytes.len()
         };
@@ -145,6 +198,10 @@ fn commit_log_end(bytes: &[u8]) -> usize {
     while let Some(head) = bytes.get(at..at + 8) {
         let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         let magic = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        if magic == 0xCBD4_3194 {
+            // The filler; what lies behind it is of no use.
+            return at + 8;
+        }
         if size == 0 || !matches!(magic, 0xDAA3_20A7 | 0xDAA3_20AB) {
             break;
         }

@@ -112,6 +112,9 @@ impl RuntimeAdmin {
         put(table, "commitLogMinOffset", status.min_offset);
         put(table, "commitLogMaxOffset", status.max_offset);
         put(table, "commitLogDiskRatio", status.commit_log_disk_ratio);
+        for (path, ratio) in &status.commit_log_disk_ratios {
+            put(table, &format!("commitLogDiskRatio_{}", path.display()), ratio);
+        }
         put(table, "consumeQueueDiskRatio", status.consume_queue_disk_ratio);
         put(table, "dispatchBehindBytes", status.dispatch_behind_bytes);
         put(table, "remainHowManyDataToFlush", format!("{} B", status.max_offset - status.flushed_offset));

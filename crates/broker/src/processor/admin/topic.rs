@@ -27,7 +27,7 @@ use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use store::MessageStore;
+use store::{MessageStore, QueueType};
 
 /// Most queues of one topic: each costs files once it is used.
 const MAX_QUEUES: i32 = 65_535;
@@ -127,6 +127,11 @@ impl TopicAdmin {
             }
         }
         let unchanged = |config: &TopicConfig| self.topics.get(&config.topic_name).is_some_and(|old| *old == *config);
+        for config in &configs {
+            // Before anyone knows the topic and can send to it.
+            let queue_type = if config.is_batch_cq() { QueueType::Batch } else { QueueType::Simple };
+            self.store.set_queue_type(&config.topic_name, queue_type);
+        }
         if !configs.iter().all(unchanged) {
             self.topics.put(configs).map_err(not_persisted)?;
         }
@@ -230,12 +235,11 @@ impl Processor<CleanUnusedTopic> for TopicAdmin {
     }
 }
 
-/// Queues of these kinds have files of their own, which this release does not write.
+/// Topics of this kind have files of their own, which this release does not write.
 fn unsupported_attribute(attributes: &BTreeMap<String, String>) -> Option<String> {
     let is = |key: &str, value: &str| attributes.get(key).is_some_and(|set| set == value);
-    let found =
-        [("queue.type", "BatchCQ"), ("cleanup.policy", "COMPACTION")].into_iter().find(|(key, value)| is(key, value));
-    found.map(|(key, value)| format!("{key}={value} is not supported by this release of the broker"))
+    is("cleanup.policy", "COMPACTION")
+        .then(|| "cleanup.policy=COMPACTION is not supported by this release of the broker".to_owned())
 }
 
 /// Applies `+key=value,-key` to attributes. Source: common/attribute/AttributeUtil.java, TopicAttributes.java.
@@ -284,10 +288,8 @@ mod tests {
         assert_eq!(made.len(), 2);
         let changed = alter_attributes(made.clone(), "-reserve.time,+message.type=DELAY", false).unwrap();
         assert_eq!(changed, BTreeMap::from([("message.type".to_owned(), "DELAY".to_owned())]));
-        for (key, value) in [("queue.type", "BatchCQ"), ("cleanup.policy", "COMPACTION")] {
-            let attributes = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-            assert!(unsupported_attribute(&attributes).unwrap().contains(value));
-        }
+        let attributes = BTreeMap::from([("cleanup.policy".to_owned(), "COMPACTION".to_owned())]);
+        assert!(unsupported_attribute(&attributes).unwrap().contains("COMPACTION"));
         for bad in ["+nonsense=1", "message.type=FIFO", "+message.type"] {
             assert!(alter_attributes(BTreeMap::new(), bad, true).is_err(), "{bad}");
         }
