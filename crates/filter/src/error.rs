@@ -18,6 +18,9 @@ pub enum ParseError {
     /// Operands that cannot be compared.
     #[error("java.lang.RuntimeException: {0}")]
     Operand(String),
+    /// Bounds that are a boolean and a text.
+    #[error("java.lang.ClassCastException: {0}")]
+    Cast(&'static str),
     /// Longer than [`MAX_LEN`].
     #[error("the expression has {0} bytes, allowed are {MAX_LEN}")]
     TooLong(usize),

@@ -141,6 +141,10 @@ pub(crate) fn double_text(value: f64) -> String {
     if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
         return format!("{value:?}");
     }
+    if value.abs() == f64::from_bits(1) {
+        // Java has two digits at least.
+        return if value > 0.0 { "4.9E-324" } else { "-4.9E-324" }.to_owned();
+    }
     let text = format!("{value:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let point = if mantissa.contains('.') { "" } else { ".0" };
@@ -221,6 +225,7 @@ mod tests {
             (1234567.5, "1234567.5"),
             (1.5e300, "1.5E300"),
             (-2.0, "-2.0"),
+            (f64::from_bits(1), "4.9E-324"),
         ] {
             assert_eq!(double_text(value), expect);
         }

@@ -1,7 +1,7 @@
 //! The grammar, by recursive descent in the steps of RocketMQ's: what is checked when, and what a message says could have
 //! been there instead, follow from it. Source: filter/parser/SelectorParser.jj.
 
-use crate::error::ParseError;
+use crate::error::{EvaluateError, ParseError};
 use crate::expression::{Literal, MANY, Node, Order, Search};
 use crate::java_number::{double, double_text, long};
 use crate::lexer::{Kind, Lexer, Token, escaped, text_value};
@@ -296,6 +296,7 @@ impl Parser<'_> {
         };
         if texts.len() >= MANY {
             texts.sort_unstable();
+            texts.dedup();
         }
         self.part(Node::In { property, texts, not }, left.depth)
     }
@@ -433,7 +434,19 @@ fn check_bounds(low: &Node, high: &Node) -> Result<(), Problem> {
         Ok(_) => Err(Box::new(ParseError::Operand(format!(
             "Illegal values of between, left value({left}) must less than or equal to right value({right})"
         )))),
-        Err(error) => Err(Box::new(ParseError::Operand(error.to_string()))),
+        Err(EvaluateError::BooleanAndText) => Err(Box::new(ParseError::Cast(
+            "class java.lang.Boolean cannot be cast to class java.lang.String (java.lang.Boolean and java.lang.String are in \
+             module java.base of loader 'bootstrap')",
+        ))),
+        Err(EvaluateError::NotANumber) => {
+            let (text, other) = if let Literal::Text(text) = low { (text, high) } else { (&right.into(), low) };
+            let text = if matches!(other, Literal::Double(_)) { text.trim_matches(|c| c <= ' ') } else { text };
+            let reason = match (text, other) {
+                ("", Literal::Double(_)) => "empty String".to_owned(),
+                _ => format!("For input string: \"{text}\""),
+            };
+            Err(Box::new(ParseError::Operand(format!("java.lang.NumberFormatException: {reason}"))))
+        }
     }
 }
 
