@@ -44,6 +44,8 @@ pub struct GroupChange {
     pub changed: bool,
     /// Members to notify; empty when nobody is to be told.
     pub notify: Vec<Arc<Channel>>,
+    /// The last member is gone.
+    pub gone: bool,
 }
 
 #[derive(Debug, Default)]
@@ -243,6 +245,6 @@ impl Group {
     fn change(&self, changed: bool) -> GroupChange {
         let told = changed && self.message_model != MessageModel::Broadcasting;
         let channels = self.clients.values().filter(|_| told).map(|client| client.channel.clone());
-        GroupChange { changed, notify: channels.collect() }
+        GroupChange { changed, notify: channels.collect(), gone: self.clients.is_empty() }
     }
 }

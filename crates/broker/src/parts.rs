@@ -6,6 +6,7 @@ use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::filter::ConsumerFilterManager;
 use crate::metadata;
 use crate::processor::send_message::UniqueIds;
 use crate::producer_manager::ProducerManager;
@@ -15,6 +16,7 @@ use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use daemon::persist::LoadError;
+use filter::{BloomError, BloomFilter};
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
 use protocol::names::SCHEDULE_TOPIC;
 use remoting::budget::Budget;
@@ -49,6 +51,8 @@ pub struct Parts {
     pub groups: Arc<SubscriptionGroupManager>,
     /// Offsets of groups.
     pub offsets: Arc<ConsumerOffsetManager>,
+    /// Expressions that consumers filter by.
+    pub filters: Arc<ConsumerFilterManager>,
     /// Connected consumers.
     pub consumers: Arc<ConsumerManager>,
     /// Connected producers.
@@ -81,13 +85,22 @@ pub struct Parts {
 struct Arrivals {
     hold: Arc<PullRequestHold>,
     schedule: Arc<ScheduleOffsets>,
+    filters: Arc<ConsumerFilterManager>,
+    config: Arc<BrokerConfigManager>,
 }
 
 impl MessageArrivingListener for Arrivals {
     fn arriving(&self, arrival: &Arrival<'_>) {
-        self.hold.arrived(arrival.topic, arrival.queue_id, arrival.queue_offset, arrival.tags_code);
+        self.hold.arrived(arrival);
         if arrival.topic == SCHEDULE_TOPIC {
             self.schedule.arrived(arrival.queue_id);
+        }
+    }
+
+    fn bit_map(&self, topic: &str, properties: &str) -> Vec<u8> {
+        match self.config.get().broker.enable_calc_filter_bit_map {
+            true => self.filters.bit_map(topic, properties),
+            false => Vec::new(),
         }
     }
 }
@@ -111,7 +124,14 @@ impl Parts {
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let config = Arc::new(config);
+        let filters = Arc::new(ConsumerFilterManager::open(&root, bloom_filter(&options)?, clock::now_ms())?);
+        let arrivals = Arrivals {
+            hold: hold.clone(),
+            schedule: schedule.clone(),
+            filters: filters.clone(),
+            config: config.clone(),
+        };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
@@ -130,8 +150,9 @@ impl Parts {
             ids: Arc::new(UniqueIds::default()),
             announcements: Arc::new(Announcements::new(&options.namesrv_list())),
             boot_ms: clock::now_ms(),
-            config: Arc::new(config),
+            config,
             topics,
+            filters,
             levels,
             schedule,
             hold,
@@ -139,6 +160,19 @@ impl Parts {
             store_host,
         })
     }
+}
+
+/// The bloom filter whose bits stand for consumers that filter by an expression.
+fn bloom_filter(options: &BrokerOptions) -> Result<BloomFilter, PartsError> {
+    let (rate, expected) =
+        (options.broker.max_error_rate_of_bloom_filter, options.broker.expect_consumer_num_use_filter);
+    BloomFilter::new(rate, expected).map_err(|error| {
+        let key = match error {
+            BloomError::ErrorRate(_) => "maxErrorRateOfBloomFilter",
+            BloomError::Expected(_) => "expectConsumerNumUseFilter",
+        };
+        PartsError::Setting(format!("{key}: {error}"))
+    })
 }
 
 /// The store that a metadata file belongs to.

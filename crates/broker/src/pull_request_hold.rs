@@ -7,7 +7,7 @@
 use foldhash::HashMap;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use store::MessageFilter;
+use store::{Arrival, MessageFilter};
 use tokio::sync::Notify;
 
 const SHARDS: usize = 16;
@@ -96,13 +96,15 @@ impl PullRequestHold {
         }
     }
 
-    /// A message arrived at `queue_offset`: wakes the pulls that want it.
-    pub fn arrived(&self, topic: &str, queue_id: i32, queue_offset: i64, tags_code: i64) {
+    /// A message arrived: wakes the pulls that want it.
+    pub fn arrived(&self, arrival: &Arrival<'_>) {
         if self.held.load(Ordering::SeqCst) == 0 {
             return;
         }
-        self.wake(topic, queue_id, Wake::Arrived, |pull| {
-            pull.queue_offset <= queue_offset && pull.filter.by_queue_unit(tags_code)
+        self.wake(arrival.topic, arrival.queue_id, Wake::Arrived, |pull| {
+            pull.queue_offset <= arrival.queue_offset
+                && pull.filter.by_queue_unit(arrival.tags_code)
+                && pull.filter.by_properties(arrival.properties)
         });
     }
 
@@ -190,15 +192,20 @@ mod tests {
         }
     }
 
+    fn arrival(queue_id: i32, queue_offset: i64, tags_code: i64) -> Arrival<'static> {
+        let (topic, properties) = ("T", "");
+        Arrival { topic, queue_id, queue_offset, tags_code, properties, store_timestamp: 0, physical_offset: 0 }
+    }
+
     #[test]
     fn only_matching_messages_wake() {
         let (hold, woken) = (PullRequestHold::new(), Arc::default());
         hold.park("T", 0, pull(5, 100, &woken), || 5);
-        hold.arrived("T", 0, 4, 7);
-        hold.arrived("T", 1, 5, 7);
-        hold.arrived("T", 0, 5, 8);
+        hold.arrived(&arrival(0, 4, 7));
+        hold.arrived(&arrival(1, 5, 7));
+        hold.arrived(&arrival(0, 5, 8));
         assert!(woken.lock().is_empty());
-        hold.arrived("T", 0, 5, 7);
+        hold.arrived(&arrival(0, 5, 7));
         assert_eq!(*woken.lock(), [(5, Wake::Arrived)]);
         assert!(hold.is_empty());
     }

@@ -40,6 +40,7 @@ impl BrokerRoutes {
             producers: p.producers.clone(),
             groups: p.groups.clone(),
             topics: p.topics.clone(),
+            filters: p.filters.clone(),
             config: p.config.clone(),
         });
         let pull = Arc::new(PullMessageProcessor::new(PullParts {
@@ -47,6 +48,7 @@ impl BrokerRoutes {
             topics: p.topics.clone(),
             groups: p.groups.clone(),
             consumers: p.consumers.clone(),
+            filters: p.filters.clone(),
             offsets: p.offsets.clone(),
             hold: p.hold.clone(),
             stats: p.stats.clone(),
@@ -102,7 +104,12 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         config: p.config.clone(),
     });
     let lock = Arc::new(LockBatchMqProcessor { locks: p.locks.clone() });
-    let query = Arc::new(QueryMessageProcessor { store: p.store.clone(), consumers: p.consumers.clone() });
+    let query = Arc::new(QueryMessageProcessor {
+        store: p.store.clone(),
+        consumers: p.consumers.clone(),
+        filters: p.filters.clone(),
+        config: p.config.clone(),
+    });
     let routes = Routes::new()
         .on::<SendMessage>(Lane::Connection, send.clone())
         .on::<SendMessageV2>(Lane::Connection, send.clone())

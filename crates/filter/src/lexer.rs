@@ -109,6 +109,11 @@ impl<'a> Lexer<'a> {
         Lexer { text, at: 0 }
     }
 
+    /// Up to where it has been read.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
     pub(crate) fn image(&self, token: Token) -> &'a str {
         self.text.get(token.begin..token.end).unwrap_or_default()
     }

@@ -14,7 +14,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, ParseError> {
     if text.is_empty() {
         return Err(ParseError::Empty);
     }
-    let mut parser = Parser { lexer: Lexer::new(text), ahead: [None; 2], expected: 0, also: None, level: 0, plus: None };
+    let mut parser = Parser { lexer: Lexer::new(text), ahead: [None; 2], expected: 0, also: None, level: 0, plus: None, scanned: 0 };
     parser.expression(Level::Or).and_then(boolean).map(|root| *root.node).map_err(|error| *error)
 }
 
@@ -42,9 +42,10 @@ struct Parser<'a> {
     also: Option<Kind>,
     /// Open parentheses and signs.
     level: usize,
-    /// The first of the plus signs that are open: their operand is looked through first, so what is wrong in it is
-    /// wrong with the sign.
+    /// The plus sign whose operand is being looked through.
     plus: Option<Token>,
+    /// Up to here signs need not be looked through again.
+    scanned: usize,
 }
 
 const AFTER_VALUE: [Kind; 10] = [
@@ -148,6 +149,15 @@ impl Parser<'_> {
         )))
     }
 
+    /// Whether operands fit, unless they are only looked through.
+    fn check(&self, check: impl FnOnce() -> Result<(), Problem>) -> Result<(), Problem> {
+        if self.plus.is_some() { Ok(()) } else { check() }
+    }
+
+    fn boolean(&self, part: Part) -> Parsed {
+        if self.plus.is_some() { Ok(part) } else { boolean(part) }
+    }
+
     fn too_deep(&self, token: Token) -> Problem {
         let (line, column) = self.lexer.place(token);
         Box::new(ParseError::TooDeep { line, column })
@@ -190,7 +200,7 @@ impl Parser<'_> {
             self.take()?;
             let right = self.expression(level)?;
             for part in first.take().into_iter().chain([right]) {
-                let part = boolean(part)?;
+                let part = self.boolean(part)?;
                 depth = depth.max(part.depth);
                 terms.push(*part.node);
             }
@@ -219,7 +229,7 @@ impl Parser<'_> {
                 }
                 _ => {
                     let right = self.expression(Level::Compare)?;
-                    check_equal(&left.node, &right.node)?;
+                    self.check(|| check_equal(&left.node, &right.node))?;
                     let depth = left.depth.max(right.depth) + usize::from(kind == Kind::NotEqual);
                     let node = Node::Equal(left.node, right.node);
                     self.part(if kind == Kind::NotEqual { Node::Not(Box::new(node)) } else { node }, depth)?
@@ -258,8 +268,7 @@ impl Parser<'_> {
 
     fn compare(&mut self, left: Part, order: Order) -> Parsed {
         let right = self.unary()?;
-        check_order(&left.node)?;
-        check_order(&right.node)?;
+        self.check(|| check_order(&left.node).and_then(|()| check_order(&right.node)))?;
         self.part(Node::Compare(order, left.node, right.node), left.depth.max(right.depth))
     }
 
@@ -272,12 +281,12 @@ impl Parser<'_> {
         let low = self.unary()?;
         self.take_kind(Kind::And)?;
         let high = self.unary()?;
-        if !not {
-            check_bounds(&low.node, &high.node)?;
-        }
-        check_order(&value.node)?;
-        check_order(&low.node)?;
-        check_order(&high.node)?;
+        self.check(|| {
+            if !not {
+                check_bounds(&low.node, &high.node)?;
+            }
+            [&value, &low, &high].into_iter().try_for_each(|part| check_order(&part.node))
+        })?;
         let depth = value.depth.max(low.depth).max(high.depth);
         self.part(Node::Between { of: value.node, low: low.node, high: high.node, not }, depth)
     }
@@ -290,6 +299,9 @@ impl Parser<'_> {
             texts.push(self.text()?);
         }
         self.take_kind(Kind::Close)?;
+        if self.plus.is_some() {
+            return self.part(Node::Literal(Literal::Null), left.depth);
+        }
         let Node::Property(property) = *left.node else {
             let text = format!("Expected a property for In expression, got: {}", left.node.shown());
             return Err(Box::new(ParseError::Operand(text)));
@@ -323,13 +335,19 @@ impl Parser<'_> {
         part
     }
 
+    /// Java looks through the operand first, without minding what it means: what cannot be there makes the sign wrong.
     fn plus(&mut self, sign: Token) -> Parsed {
-        let outer = self.plus;
-        self.plus = outer.or(Some(sign));
+        if self.plus.is_none() && sign.begin >= self.scanned {
+            let before = (self.lexer.clone(), self.ahead);
+            self.plus = Some(sign);
+            self.take()?;
+            self.unary()?;
+            self.plus = None;
+            self.scanned = self.lexer.at();
+            (self.lexer, self.ahead) = before;
+        }
         self.take()?;
-        let part = self.unary()?;
-        self.plus = outer;
-        Ok(part)
+        self.unary()
     }
 
     fn minus(&mut self) -> Parsed {
@@ -340,7 +358,8 @@ impl Parser<'_> {
 
     fn not(&mut self) -> Parsed {
         self.take()?;
-        let of = self.unary().and_then(boolean)?;
+        let of = self.unary()?;
+        let of = self.boolean(of)?;
         self.part(Node::Not(of.node), of.depth)
     }
 
@@ -360,6 +379,7 @@ impl Parser<'_> {
             Kind::True => Node::Literal(Literal::Boolean(true)),
             Kind::False => Node::Literal(Literal::Boolean(false)),
             Kind::Null => Node::Literal(Literal::Null),
+            _ if self.plus.is_some() => Node::Literal(Literal::Null),
             Kind::Decimal => Node::Literal(decimal(image)?),
             Kind::Floating => Node::Literal(floating(image)?),
             Kind::Text => Node::Literal(Literal::Text(text_value(image).into())),

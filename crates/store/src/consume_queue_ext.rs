@@ -19,6 +19,7 @@ use crate::consume_queue::Queue;
 use crate::fs::FileSystem;
 use crate::mapped_file_queue::{file_name, file_offset};
 use crate::queue_files::QueueFiles;
+use crate::read::{Extension, MessageFilter};
 
 /// Files kept open at most.
 const MAX_OPEN: usize = 64;
@@ -54,14 +55,39 @@ impl ConsumeQueueExt {
     /// The tagsCode behind what a unit of `queue` carries in its place; `None` when it is an address where nothing is.
     pub(crate) fn tags_code(&self, queue: &Queue, in_unit: i64) -> Option<i64> {
         let Some(position) = ext_position(in_unit) else { return Some(in_unit) };
-        match self.read(queue, position) {
-            Ok(found) => found.map(|(tags_code, _)| tags_code),
-            Err(error) => {
-                warn!(topic = %queue.topic, queue_id = queue.queue_id, position, %error,
-                    "cannot read a consume queue extension");
-                None
+        Some(unit_of(&self.read_or_warn(queue, position)?)?.tags_code)
+    }
+
+    /// What a filter says of a message, by what its queue knows of it. Without its extension nobody knows the tag: the
+    /// consumer looks.
+    pub(crate) fn passes(&self, queue: &Queue, in_unit: i64, filter: &dyn MessageFilter) -> bool {
+        match ext_position(in_unit) {
+            None => filter.by_queue_unit(in_unit),
+            Some(position) => {
+                let bytes = self.read_or_warn(queue, position);
+                bytes.as_deref().and_then(unit_of).is_none_or(|unit| filter.by_extension(&unit))
             }
         }
+    }
+
+    /// Whether extensions are written.
+    pub(crate) fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// The extension behind what a unit of `queue` carries in place of its tagsCode, if there is one.
+    pub(crate) fn extension(&self, queue: &Queue, in_unit: i64) -> Option<Extension> {
+        let bytes = self.read_or_warn(queue, ext_position(in_unit)?)?;
+        let unit = unit_of(&bytes)?;
+        Some(Extension { store_timestamp: unit.store_timestamp, bit_map: unit.bit_map.to_vec() })
+    }
+
+    fn read_or_warn(&self, queue: &Queue, position: u64) -> Option<Vec<u8>> {
+        self.read(queue, position).unwrap_or_else(|error| {
+            warn!(topic = %queue.topic, queue_id = queue.queue_id, position, %error,
+                "cannot read a consume queue extension");
+            None
+        })
     }
 
     /// What the unit of a message carries as its tagsCode: the address of the extension that is written here, or the
@@ -72,13 +98,12 @@ impl ConsumeQueueExt {
         &self,
         queue: &Arc<Queue>,
         files: &QueueFiles,
-        tags_code: i64,
-        store_timestamp: i64,
+        unit: ExtUnit<'_>,
     ) -> io::Result<i64> {
+        let tags_code = unit.tags_code;
         if !self.writes {
             return Ok(tags_code);
         }
-        let unit = ExtUnit { tags_code, store_timestamp, bit_map: &[] };
         let mut bytes = Vec::with_capacity(unit.len());
         if unit.encode_into(&mut bytes).is_err() {
             return Ok(tags_code);
@@ -160,7 +185,7 @@ impl ConsumeQueueExt {
         let Some(position) = newest else {
             return Ok(bases.last().map_or(0, |last| last + self.file_bytes));
         };
-        let Some((_, len)) = self.read(queue, position)? else {
+        let Some(len) = self.read(queue, position)?.map(|bytes| bytes.len() as u64) else {
             return Ok(bases.last().map_or(position, |last| *last).max(position) / self.file_bytes * self.file_bytes
                 + self.file_bytes);
         };
@@ -176,8 +201,8 @@ impl ConsumeQueueExt {
         Ok(end)
     }
 
-    /// tagsCode and length of the unit at `position`, if one is there.
-    fn read(&self, queue: &Queue, position: u64) -> io::Result<Option<(i64, u64)>> {
+    /// The unit at `position`, if one is there.
+    fn read(&self, queue: &Queue, position: u64) -> io::Result<Option<Vec<u8>>> {
         let base = position / self.file_bytes * self.file_bytes;
         if position - base + EXT_UNIT_MIN_LEN as u64 > self.file_bytes {
             return Ok(None);
@@ -192,7 +217,7 @@ impl ConsumeQueueExt {
             self.fs.read_exact_at(&file, &mut bytes, position - base)?;
         }
         let unit = ExtUnit::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(unit.map(|unit| (unit.tags_code, unit.len() as u64)))
+        Ok(unit.is_some().then_some(bytes))
     }
 
     fn write(&self, queue: &Queue, position: u64, bytes: &[u8]) -> io::Result<()> {
@@ -260,6 +285,11 @@ impl ConsumeQueueExt {
     fn path(&self, queue: &Queue, base: u64) -> PathBuf {
         self.dir(queue).join(file_name(base))
     }
+}
+
+/// What [`ConsumeQueueExt::read`] read.
+fn unit_of(bytes: &[u8]) -> Option<ExtUnit<'_>> {
+    ExtUnit::parse(bytes).ok().flatten()
 }
 
 fn key(queue: &Queue) -> Key {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use codec::batch_consume_queue::BatchUnit;
 use codec::consume_queue::Unit;
+use codec::consume_queue_ext::ExtUnit;
 use codec::index::{key_hash, tag_hash};
 use codec::message::sys_flag;
 use codec::properties::{self, names};
@@ -197,10 +198,20 @@ impl Dispatcher {
         let files = self.queues.files();
         units.clear();
         for record in records {
-            let tags_code = self.queues.ext().put(queue, files, record.tags_code, record.store_timestamp)?;
+            let bit_map = if self.queues.ext().writes() { self.bit_map(record) } else { Vec::new() };
+            let (tags_code, store_timestamp) = (record.tags_code, record.store_timestamp);
+            let tags_code =
+                self.queues.ext().put(queue, files, ExtUnit { tags_code, store_timestamp, bit_map: &bit_map })?;
             units.extend_from_slice(&Unit { tags_code, ..unit(record) }.encode());
         }
         queue.write(files, queue_offset, units)
+    }
+
+    /// Which filters take the message, for the extension of its queue.
+    fn bit_map(&self, record: &DispatchRecord) -> Vec<u8> {
+        let properties = properties_of(&self.log, record);
+        let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
+        self.listener.bit_map(&record.queue.topic, &properties)
     }
 
     fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {

@@ -102,8 +102,7 @@ impl MessageStore {
                 if skip_before.is_some_and(|offset| physical_offset < offset) {
                     continue;
                 }
-                // Without its extension nobody knows the tag: the consumer looks.
-                if self.queues.ext().tags_code(queue, unit.tags_code).is_some_and(|code| !filter.by_queue_unit(code)) {
+                if !self.queues.ext().passes(queue, unit.tags_code, filter) {
                     continue;
                 }
                 // What this process wrote and still has in memory is as it was put; what came from the disk may not be.
@@ -280,6 +279,7 @@ impl MessageStore {
                     physical_offset: u64::try_from(unit.physical_offset).unwrap_or(0),
                     size: u32::try_from(unit.size).unwrap_or(0),
                     tags_code: self.tags_code(&queue, &unit, at),
+                    extension: self.queues.ext().extension(&queue, unit.tags_code),
                 });
                 at += count;
             }

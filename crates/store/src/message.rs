@@ -95,6 +95,11 @@ pub struct Arrival<'a> {
 pub trait MessageArrivingListener: Send + Sync {
     /// A message has become visible.
     fn arriving(&self, arrival: &Arrival<'_>);
+    /// Which filters take a message of that topic with these properties, as bits; empty when that is not reckoned. Asked
+    /// before the message is visible, when queues have extensions.
+    fn bit_map(&self, _topic: &str, _properties: &str) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// Listens to nothing.

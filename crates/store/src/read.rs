@@ -1,5 +1,7 @@
 //! Questions to the store and its answers.
 
+use codec::consume_queue_ext::ExtUnit;
+
 use crate::mmap::MappedSlice;
 
 /// Which messages a get is to return.
@@ -79,6 +81,14 @@ pub struct GetResult {
 pub trait MessageFilter {
     /// By tagsCode alone; `false` spares reading the record. Hashes collide: the consumer checks the tag itself.
     fn by_queue_unit(&self, tags_code: i64) -> bool;
+    /// By what the queue's extension says, where there is one.
+    fn by_extension(&self, unit: &ExtUnit<'_>) -> bool {
+        self.by_queue_unit(unit.tags_code)
+    }
+    /// By the properties of a message that has just arrived, for those who wait for one.
+    fn by_properties(&self, _properties: &str) -> bool {
+        true
+    }
     /// By the whole record.
     fn by_record(&self, _record: &[u8]) -> bool {
         true
@@ -116,8 +126,17 @@ pub struct QueryResult {
     pub index_last_update_phyoffset: i64,
 }
 
+/// What the extension of a queue says of a message beside its tagsCode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// When it was stored, ms.
+    pub store_timestamp: i64,
+    /// Which filters take it; empty when that was not reckoned.
+    pub bit_map: Vec<u8>,
+}
+
 /// One unit of a consume queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueUnit {
     /// Position in the queue; of a batch that of its first message.
     pub queue_offset: i64,
@@ -129,4 +148,6 @@ pub struct QueueUnit {
     pub size: u32,
     /// Hash of the tag, or the delivery time in SCHEDULE_TOPIC_XXXX.
     pub tags_code: i64,
+    /// Its extension, if it has one.
+    pub extension: Option<Extension>,
 }

@@ -147,7 +147,7 @@ fn hosts_of_either_kind_are_kept() {
     lose_power(store, dir.path());
     let store = open(crc_config(dir.path()));
     for (at, (born, host)) in pairs.into_iter().enumerate() {
-        let unit = store.queue_units("T", 0, at as i64, 1)[0];
+        let unit = &store.queue_units("T", 0, at as i64, 1)[0];
         let bytes = store.record_at(unit.physical_offset).unwrap();
         let record = MessageRecord::parse(&bytes).unwrap();
         assert_eq!((record.born_host, record.store_host), (hosts[born], hosts[host]));

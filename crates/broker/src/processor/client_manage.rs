@@ -2,14 +2,14 @@
 
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::{ClientChannelInfo, ConsumerManager, GroupChange};
-use crate::filter::{is_tag_type, parse_tags};
+use crate::filter::{ConsumerFilterManager, compile, is_tag_type, not_supported};
 use crate::producer_manager::ProducerManager;
 use crate::reply::bad_body;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use codec::json;
-use protocol::body::client::{CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData};
+use protocol::body::client::{CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData, SubscriptionData};
 use protocol::header::client::{ConsumerGroupRequestHeader, HeartbeatResponseHeader, UnregisterClientRequestHeader};
 use protocol::names;
 use protocol::operation::{CheckClientConfig, HeartBeat, NotifyConsumerIdsChanged, UnregisterClient};
@@ -32,6 +32,8 @@ pub struct ClientManageProcessor {
     pub groups: Arc<SubscriptionGroupManager>,
     /// Topics: a group's first heartbeat makes its retry topic.
     pub topics: Arc<TopicConfigManager>,
+    /// Expressions of consumers.
+    pub filters: Arc<ConsumerFilterManager>,
     /// Settings.
     pub config: Arc<BrokerConfigManager>,
 }
@@ -71,7 +73,7 @@ impl Processor<UnregisterClient> for ClientManageProcessor {
         }
         if let Some(group) = &request.header.consumer_group {
             let change = self.consumers.unregister(group, &request.channel);
-            self.notify(group, change);
+            self.left(group, change);
         }
         Reply::success().into()
     }
@@ -83,16 +85,21 @@ impl Processor<CheckClientConfig> for ClientManageProcessor {
             Ok(check) => check,
             Err(error) => return bad_body(error).into(),
         };
-        let subscription = check.subscription_data;
-        if is_tag_type(&subscription.expression_type) {
-            let parsed = parse_tags(&subscription.topic, &subscription.sub_string, 0);
-            return match parsed {
-                Ok(_) => Reply::success().into(),
-                Err(reason) => Reply::error(SUBSCRIPTION_PARSE_FAILED, reason).into(),
-            };
+        let SubscriptionData { expression_type, sub_string, topic, .. } = check.subscription_data;
+        if is_tag_type(&expression_type) {
+            return Reply::success().into();
         }
-        let kind = subscription.expression_type;
-        Reply::error(SYSTEM_ERROR, format!("The broker does not support consumer to filter message by {kind}")).into()
+        if !self.config.get().broker.enable_property_filter {
+            return Reply::error(SYSTEM_ERROR, not_supported(&expression_type)).into();
+        }
+        match compile(&sub_string, &expression_type) {
+            Ok(_) => Reply::success().into(),
+            Err(error) => {
+                tracing::warn!(client = check.client_id, group = check.group, topic, expression = sub_string, error,
+                    "a consumer's expression cannot be read");
+                Reply::error(SUBSCRIPTION_PARSE_FAILED, error).into()
+            }
+        }
     }
 }
 
@@ -113,6 +120,9 @@ impl ClientManageProcessor {
         // A member that reconnects to a broker which forgot the group leaves out what the broker needs.
         let unknown = self.consumers.model(group_name).is_none();
         let change = self.consumers.register(data, client, heartbeat.without_sub);
+        if !heartbeat.without_sub {
+            self.filters.register(group_name, &data.subscription_data_set, clock::now_ms());
+        }
         let fingerprint = heartbeat.heartbeat_fingerprint;
         let differs = fingerprint != 0 && self.consumers.update_fingerprint(group_name, fingerprint);
         if change.changed {
@@ -122,6 +132,14 @@ impl ClientManageProcessor {
             self.notify(group_name, change);
         }
         differs || (unknown && heartbeat.without_sub)
+    }
+
+    /// A member has left a group.
+    fn left(&self, group: &str, change: GroupChange) {
+        if change.gone {
+            self.filters.unregister(group, clock::now_ms());
+        }
+        self.notify(group, change);
     }
 
     /// Tells the members of a group to rebalance.
@@ -143,7 +161,7 @@ impl ClientManageProcessor {
         let deadline_ms = now_ms - options.broker.channel_expired_timeout;
         self.producers.expire(deadline_ms);
         for (group, change) in self.consumers.expire(deadline_ms) {
-            self.notify(&group, change);
+            self.left(&group, change);
         }
         self.consumers.expire_compensated(now_ms - options.broker.subscription_expired_timeout);
     }
@@ -154,7 +172,7 @@ impl ChannelListener for ClientManageProcessor {
         self.producers.close(channel);
         for (group, change) in self.consumers.close(channel) {
             tracing::info!(group, peer = %channel.peer(), "consumer connection closed");
-            self.notify(&group, change);
+            self.left(&group, change);
         }
     }
 }

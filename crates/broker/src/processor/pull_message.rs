@@ -1,11 +1,13 @@
 //! Pulls: codes 11 and 361. Source: broker/processor/PullMessageProcessor.java, DefaultPullMessageResultHandler.java.
 
 use crate::broker_stats::{BrokerStats, names as stat};
-use crate::config::BrokerOptions;
+use crate::config::{BrokerConfig, BrokerOptions};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
-use crate::filter::{TagFilter, is_tag_type, parse_tags};
+use crate::filter::{
+    ConsumerFilterData, ConsumerFilterManager, Filter, Origin, SqlFilter, TagFilter, is_tag_type, not_supported, parse,
+};
 use crate::pull_request_hold::{HeldPull, PullRequestHold, Wake};
 use crate::reply::{group_not_exist, subscription_not_exist, topic_not_exist};
 use crate::subscription_group_manager::SubscriptionGroupManager;
@@ -17,7 +19,7 @@ use protocol::body::topic::TopicConfig;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader, forbidden_type};
 use protocol::operation::{LitePullMessage, Operation, PullMessage};
 use protocol::response_code::{
-    INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY,
+    FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_LATEST, INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY,
     SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS, SYSTEM_ERROR,
 };
 use protocol::sys_flag::{perm, pull as pull_flag};
@@ -44,6 +46,8 @@ pub struct PullParts {
     pub groups: Arc<SubscriptionGroupManager>,
     /// Subscriptions of connected consumers.
     pub consumers: Arc<ConsumerManager>,
+    /// Expressions of consumers.
+    pub filters: Arc<ConsumerFilterManager>,
     /// Offsets committed along with pulls.
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Pulls that wait.
@@ -77,14 +81,14 @@ impl Processor<LitePullMessage> for PullMessageProcessor {
 struct Allowed {
     topic: Arc<TopicConfig>,
     group: Arc<SubscriptionGroupConfig>,
-    filter: TagFilter,
+    filter: Filter,
 }
 
 /// A pull that waits, with the duty to answer it.
 struct Held {
     header: PullMessageRequestHeader,
     code: i32,
-    filter: TagFilter,
+    filter: Filter,
     deadline_ms: i64,
     slot: ReplySlot<PullMessageResponseHeader>,
 }
@@ -190,31 +194,55 @@ impl PullParts {
             );
             return Err(Reply::error(INVALID_PARAMETER, remark));
         }
-        let subscription = match header.sys_flag & pull_flag::SUBSCRIPTION {
-            0 => self.registered_subscription(header, &group)?,
-            _ => self.own_subscription(header)?,
+        let filter = match header.sys_flag & pull_flag::SUBSCRIPTION {
+            0 => self.registered_filter(header, &group, broker)?,
+            _ => self.own_filter(header, broker)?,
         };
-        if !is_tag_type(&subscription.expression_type) {
-            let kind = &subscription.expression_type;
-            let remark = format!("The broker does not support consumer to filter message by {kind}");
-            return Err(Reply::error(SYSTEM_ERROR, remark));
-        }
-        Ok(Allowed { topic, group, filter: TagFilter::new(&subscription) })
+        Ok(Allowed { topic, group, filter })
     }
 
-    fn own_subscription(&self, header: &PullMessageRequestHeader) -> Result<SubscriptionData, PullReply> {
-        let kind = header.expression_type.as_deref().unwrap_or_default();
-        let expression = header.subscription.as_deref().unwrap_or_default();
-        if !is_tag_type(kind) {
-            let subscription = SubscriptionData { expression_type: kind.to_owned(), ..SubscriptionData::default() };
-            return Ok(subscription);
-        }
-        let subscription = parse_tags(&header.topic, expression, clock::now_ms()).map_err(|reason| {
+    fn own_filter(&self, header: &PullMessageRequestHeader, broker: &BrokerConfig) -> Result<Filter, PullReply> {
+        let (group, topic): (&str, &str) = (&header.consumer_group, &header.topic);
+        let failed = |reason: String| {
             let remark = format!("parse the consumer's subscription failed ({reason})");
             Reply::error(SUBSCRIPTION_PARSE_FAILED, remark)
+        };
+        let (expression, now_ms) = (header.subscription.as_deref().unwrap_or_default(), clock::now_ms());
+        let subscription = parse(topic, expression, header.expression_type.as_deref(), now_ms).map_err(failed)?;
+        self.consumers.compensate(group, &subscription);
+        let kind = &subscription.expression_type;
+        if is_tag_type(kind) {
+            return Ok(Filter::Tags(TagFilter::new(&subscription)));
+        }
+        allow_properties(kind, broker)?;
+        // Java hands out everything when the expression cannot be read. Source: ConsumerFilterManager.build, an assert.
+        let data = ConsumerFilterData::build(topic, group, expression, kind, header.sub_version, now_ms);
+        Ok(self.sql(Arc::new(data.map_err(failed)?), Origin::Own, broker))
+    }
+
+    fn registered_filter(
+        &self,
+        header: &PullMessageRequestHeader,
+        group: &SubscriptionGroupConfig,
+        broker: &BrokerConfig,
+    ) -> Result<Filter, PullReply> {
+        let subscription = self.registered_subscription(header, group)?;
+        if is_tag_type(&subscription.expression_type) {
+            return Ok(Filter::Tags(TagFilter::new(&subscription)));
+        }
+        let data = self.filters.get(&header.topic, &header.consumer_group).ok_or_else(|| {
+            let remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
+            Reply::error(FILTER_DATA_NOT_EXIST, remark)
         })?;
-        self.consumers.compensate(&header.consumer_group, &subscription);
-        Ok(subscription)
+        if data.client_version < header.sub_version {
+            return Err(Reply::error(FILTER_DATA_NOT_LATEST, "the consumer's consumer filter data not latest"));
+        }
+        allow_properties(&subscription.expression_type, broker)?;
+        Ok(self.sql(data, Origin::Kept, broker))
+    }
+
+    fn sql(&self, data: Arc<ConsumerFilterData>, origin: Origin, broker: &BrokerConfig) -> Filter {
+        Filter::Sql(SqlFilter::new(data, origin, &self.filters, broker.filter_support_retry))
     }
 
     fn registered_subscription(
@@ -316,6 +344,13 @@ impl PullParts {
         self.stats.add(stat::GROUP_GET_NUMS, &key, messages, 1);
         self.stats.add(stat::GROUP_GET_SIZE, &key, i64::try_from(result.total_bytes).unwrap_or(0), 1);
         self.stats.add(stat::BROKER_GET_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);
+    }
+}
+
+fn allow_properties(expression_type: &str, broker: &BrokerConfig) -> Result<(), PullReply> {
+    match broker.enable_property_filter {
+        true => Ok(()),
+        false => Err(Reply::error(SYSTEM_ERROR, not_supported(expression_type))),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Looking messages up by key (12), by offset message id (33), and units of a consume queue (321).
 
 use crate::consumer_manager::ConsumerManager;
-use crate::filter::{TagFilter, is_tag_type};
+use crate::config_manager::BrokerConfigManager;
+use crate::filter::{ConsumerFilterManager, Filter, Origin, SqlFilter, TagFilter, described, is_tag_type};
 use bytes::Bytes;
+use codec::consume_queue_ext::ExtUnit;
 use protocol::body::admin::{ConsumeQueueData, QueryConsumeQueueResponseBody};
+use protocol::body::client::SubscriptionData;
 use protocol::body::encode;
 use protocol::header::query::{
     QueryConsumeQueueRequestHeader, QueryMessageRequestHeader, QueryMessageResponseHeader, ViewMessageRequestHeader,
@@ -13,7 +16,7 @@ use protocol::response_code::{QUERY_NOT_FOUND, SYSTEM_ERROR};
 use remoting::reply::{Body, Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
-use store::{MessageFilter, MessageStore};
+use store::{MessageFilter, MessageStore, QueueUnit};
 
 /// Look-ups by a client's message id take this many. Source: defaultQueryMaxNum.
 const UNIQUE_KEY_MAX: usize = 32;
@@ -25,6 +28,10 @@ pub struct QueryMessageProcessor {
     pub store: Arc<MessageStore>,
     /// Subscriptions, to tell whether a message would be delivered.
     pub consumers: Arc<ConsumerManager>,
+    /// Expressions of consumers.
+    pub filters: Arc<ConsumerFilterManager>,
+    /// Settings.
+    pub config: Arc<BrokerConfigManager>,
 }
 
 impl Processor<QueryMessage> for QueryMessageProcessor {
@@ -67,24 +74,70 @@ impl Processor<QueryConsumeQueue> for QueryMessageProcessor {
             return Reply::error(SYSTEM_ERROR, remark).into();
         }
         let (min, max) = (self.store.min_offset(topic, queue_id), self.store.max_offset(topic, queue_id));
-        let group = header.consumer_group.as_deref().unwrap_or_default();
-        let subscription = self.consumers.subscription(group, topic).flatten();
-        let filter = subscription.as_ref().filter(|data| is_tag_type(&data.expression_type)).map(TagFilter::new);
+        let (subscription, filter, filter_data) = match header.consumer_group.as_deref() {
+            None => (None, None, None),
+            Some(group) => self.filter_of(group, topic),
+        };
         let count = usize::try_from(header.count.clamp(0, QUEUE_UNITS_MAX)).unwrap_or(0);
         let units = self.store.queue_units(topic, queue_id, header.index.max(min), count);
-        let queue_data = units.into_iter().map(|unit| ConsumeQueueData {
-            eval: filter.as_ref().is_none_or(|filter| filter.by_queue_unit(unit.tags_code)),
-            msg: None,
-            physic_offset: i64::try_from(unit.physical_offset).unwrap_or(i64::MAX),
-            physic_size: i32::try_from(unit.size).unwrap_or(i32::MAX),
-            tags_code: unit.tags_code,
-        });
         let body = QueryConsumeQueueResponseBody {
+            filter_data,
             max_queue_index: max,
             min_queue_index: min,
-            queue_data: queue_data.collect(),
+            queue_data: units.iter().map(|unit| shown(unit, filter.as_ref())).collect(),
             subscription_data: subscription,
         };
         Reply::body(encode(&body)).into()
     }
+}
+
+impl QueryMessageProcessor {
+    /// What a group wants of a topic: its subscription, its filter, and what is known of its expression.
+    fn filter_of(&self, group: &str, topic: &str) -> (Option<SubscriptionData>, Option<Filter>, Option<String>) {
+        let Some(subscription) = self.consumers.subscription(group, topic).flatten() else {
+            return (None, None, Some(format!("{group}@{topic} is not online!")));
+        };
+        let data = self.filters.get(topic, group);
+        let filter_data = data.as_ref().map_or_else(
+            || "null".to_owned(),
+            |data| String::from_utf8_lossy(&encode(&described(data))).into_owned(),
+        );
+        let support_retry = self.config.get().broker.filter_support_retry;
+        let filter = match is_tag_type(&subscription.expression_type) {
+            true => Some(Filter::Tags(TagFilter::new(&subscription))),
+            false => data.map(|data| Filter::Sql(SqlFilter::new(data, Origin::Kept, &self.filters, support_retry))),
+        };
+        (Some(subscription), filter, Some(filter_data))
+    }
+}
+
+fn shown(unit: &QueueUnit, filter: Option<&Filter>) -> ConsumeQueueData {
+    let extension = unit.extension.as_ref().map(|extension| ExtUnit {
+        tags_code: unit.tags_code,
+        store_timestamp: extension.store_timestamp,
+        bit_map: &extension.bit_map,
+    });
+    ConsumeQueueData {
+        bit_map: extension.filter(|unit| !unit.bit_map.is_empty()).map(|unit| digits(unit.bit_map)),
+        eval: filter.is_none_or(|filter| match &extension {
+            None => filter.by_queue_unit(unit.tags_code),
+            Some(extension) => filter.by_extension(extension),
+        }),
+        extend_data_json: extension.map(|unit| {
+            let ExtUnit { tags_code, store_timestamp, bit_map } = unit;
+            let bits = if bit_map.is_empty() { String::new() } else { format!("\"filterBitMap\":{bit_map:?},") };
+            format!("{{{bits}\"msgStoreTime\":{store_timestamp},\"size\":{},\"tagsCode\":{tags_code}}}", unit.len())
+        }),
+        msg: None,
+        physic_offset: i64::try_from(unit.physical_offset).unwrap_or(i64::MAX),
+        physic_size: i32::try_from(unit.size).unwrap_or(i32::MAX),
+        tags_code: unit.tags_code,
+    }
+}
+
+/// A bit map as Java shows it: from the highest bit to the lowest, a line end behind each eighth byte. Source:
+/// filter/util/BitsArray.java, toString.
+fn digits(bit_map: &[u8]) -> String {
+    let bytes = bit_map.iter().enumerate().rev();
+    bytes.map(|(at, byte)| format!("{byte:08b}{}", if at % 8 == 0 { "\n" } else { "" })).collect()
 }

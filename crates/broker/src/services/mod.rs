@@ -45,6 +45,7 @@ impl Services {
             topics: parts.topics.clone(),
             groups: parts.groups.clone(),
             offsets: parts.offsets.clone(),
+            filters: parts.filters.clone(),
             schedule: parts.schedule.clone(),
             written: Mutex::default(),
         });

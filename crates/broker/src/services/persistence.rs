@@ -2,10 +2,12 @@
 
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::filter::ConsumerFilterManager;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use parking_lot::Mutex;
+use remoting::clock;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ pub(super) struct Persistence {
     pub(super) topics: Arc<TopicConfigManager>,
     pub(super) groups: Arc<SubscriptionGroupManager>,
     pub(super) offsets: Arc<ConsumerOffsetManager>,
+    pub(super) filters: Arc<ConsumerFilterManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
     pub(super) written: Mutex<Written>,
 }
@@ -76,6 +79,7 @@ impl Persistence {
         if now.schedule != before.schedule {
             self.schedule.persist();
         }
+        self.filters.persist(clock::now_ms(), self.config.get().broker.filter_data_clean_time_span);
     }
 
     async fn blocking(self: Arc<Persistence>, work: impl FnOnce(&Persistence) + Send + 'static) {

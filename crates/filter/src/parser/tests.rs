@@ -71,6 +71,9 @@ fn what_is_refused_and_how() {
     ] {
         assert_eq!(error(text), format!("{begin}{rest}"), "{text}");
     }
+    // What comes first in the operand of a plus sign counts less than what cannot be read there.
+    assert!(error("a = +(b > 'x' and").contains("Encountered \" \"+\" \"+ \"\" at line 1, column 5"));
+    assert!(error("a = +(b > 'x' and c)").starts_with(operand));
     assert!(matches!(parse("a = 'x"), Err(ParseError::Lexical(_))));
     assert_eq!(parse("").err(), Some(ParseError::Empty));
 }
@@ -93,6 +96,7 @@ fn depth_and_length_are_bounded() {
             format!("a = 1{}", " = 1".repeat(100_000)),
             format!("a{}", " CONTAINS 'x'".repeat(50_000)),
             format!("{}a", "+".repeat(500_000)),
+            format!("{}a", "+(".repeat(250_000)),
         ] {
             assert!(matches!(parse(&text), Err(ParseError::TooDeep { .. })), "{:.40}: {:.200?}", text, parse(&text).err());
         }

@@ -143,8 +143,14 @@ pub struct BrokerStatsData {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsumeQueueData {
+    /// Which SQL filters take the message, as digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bit_map: Option<String>,
     /// Would be delivered to the group.
     pub eval: bool,
+    /// The unit of the queue's extension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extend_data_json: Option<String>,
     /// Why it cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub msg: Option<String>,
@@ -160,6 +166,9 @@ pub struct ConsumeQueueData {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct QueryConsumeQueueResponseBody {
+    /// The SQL filter of the group, or why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_data: Option<String>,
     /// Behind the last unit.
     pub max_queue_index: i64,
     /// First unit.

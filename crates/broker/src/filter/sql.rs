@@ -1,0 +1,81 @@
+//! Filtering by an expression. Source: broker/filter/ExpressionMessageFilter.java, ExpressionForRetryMessageFilter.java.
+
+use super::consumer_filter_manager::{ConsumerFilterData, ConsumerFilterManager};
+use codec::consume_queue_ext::ExtUnit;
+use codec::message::MessageRecord;
+use codec::properties::{self, names as property};
+use filter::BloomFilter;
+use protocol::names::RETRY_PREFIX;
+use std::borrow::Cow;
+use std::sync::Arc;
+use store::MessageFilter;
+
+/// Where the expression of a pull comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It came along.
+    Own,
+    /// The broker has it. A pull that is held goes by the newest.
+    Kept,
+}
+
+/// Filters by one group's expression.
+#[derive(Clone, Debug)]
+pub struct SqlFilter {
+    data: Arc<ConsumerFilterData>,
+    origin: Origin,
+    filters: Arc<ConsumerFilterManager>,
+    /// The group whose messages came back, with filterSupportRetry: its messages are filtered as in the topic where they
+    /// come from.
+    retry_group: Option<String>,
+}
+
+impl SqlFilter {
+    /// The filter with that data; `support_retry` is filterSupportRetry.
+    pub fn new(
+        data: Arc<ConsumerFilterData>,
+        origin: Origin,
+        filters: &Arc<ConsumerFilterManager>,
+        support_retry: bool,
+    ) -> SqlFilter {
+        let retry_group = data.topic.strip_prefix(RETRY_PREFIX).filter(|_| support_retry).map(str::to_owned);
+        SqlFilter { data, origin, filters: filters.clone(), retry_group }
+    }
+
+    fn takes(&self, data: &ConsumerFilterData, properties: &str) -> bool {
+        let Some(group) = &self.retry_group else { return data.matches(properties) };
+        let topic = properties::get(properties, property::RETRY_TOPIC);
+        let data = topic.and_then(|topic| self.filters.get(topic, group));
+        data.is_none_or(|data| data.matches(properties))
+    }
+}
+
+impl MessageFilter for SqlFilter {
+    fn by_queue_unit(&self, _: i64) -> bool {
+        true
+    }
+
+    fn by_extension(&self, unit: &ExtUnit<'_>) -> bool {
+        let Some(bits) = &self.data.bloom_filter_data else { return true };
+        let has_bit = unit.store_timestamp > self.data.born_time
+            && usize::try_from(bits.bit_num) == Ok(unit.bit_map.len() * 8)
+            && self.filters.has_bits(&self.data)
+            && self.data.compiled.is_some();
+        !has_bit || BloomFilter::is_hit(unit.bit_map, &bits.bit_pos)
+    }
+
+    fn by_record(&self, record: &[u8]) -> bool {
+        let properties = MessageRecord::parse(record).map_or(Cow::Borrowed(""), |record| {
+            String::from_utf8_lossy(record.properties)
+        });
+        self.takes(&self.data, &properties)
+    }
+
+    fn by_properties(&self, properties: &str) -> bool {
+        let newest = match self.origin {
+            Origin::Own => None,
+            Origin::Kept => self.filters.get(&self.data.topic, &self.data.consumer_group),
+        };
+        self.takes(newest.as_deref().unwrap_or(&self.data), properties)
+    }
+}
