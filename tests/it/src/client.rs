@@ -198,6 +198,13 @@ impl Push<'_> {
         all
     }
 
+    /// Subscribes anew: `more` has `sql` or `sub`.
+    pub fn subscribe(&self, topic: &str, more: Args) {
+        let mut args = args! { name: self.name, topic: topic };
+        args.extend(more);
+        self.driver.call("push.subscribe", args);
+    }
+
     /// The queues that this member holds now, as `broker:queueId`.
     pub fn queues(&self) -> Vec<String> {
         let answer = self.driver.call("push.queues", args! { name: self.name });

@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -40,7 +41,9 @@ final class LitePullConsumers {
         consumer.setAutoCommit(!"false".equals(o.get("autoCommit", "true")));
         consumer.setAutoCommitIntervalMillis(1000);
         boolean assign = o.flag("assign");
-        if (!assign) {
+        if (!assign && o.has("sql")) {
+            consumer.subscribe(o.get("topic"), MessageSelector.bySql(o.get("sql")));
+        } else if (!assign) {
             consumer.subscribe(o.get("topic"), o.get("sub", "*"));
         }
         consumer.start();

@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -58,7 +59,9 @@ final class PullConsumers {
     private static Map<String, Object> fetch(Options o) throws Exception {
         DefaultMQPullConsumer consumer = PULLS.get(o.get("name"));
         String sub = o.get("sub", "*");
-        PullResult result = o.flag("block")
+        PullResult result = o.has("sql")
+            ? consumer.pull(queue(o), MessageSelector.bySql(o.get("sql")), o.big("offset", 0), o.number("max", 32))
+            : o.flag("block")
             ? consumer.pullBlockIfNotFound(queue(o), sub, o.big("offset", 0), o.number("max", 32))
             : consumer.pull(queue(o), sub, o.big("offset", 0), o.number("max", 32));
         List<Object> messages = new ArrayList<>();

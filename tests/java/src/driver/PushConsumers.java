@@ -18,12 +18,16 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
-/** push.start, push.await, push.queues, push.suspend, push.resume, push.stop. */
+/** push.start, push.subscribe, push.await, push.queues, push.suspend, push.resume, push.stop. */
 final class PushConsumers {
     private static final Map<String, Push> PUSHES = new ConcurrentHashMap<>();
 
     static {
         Driver.COMMANDS.put("push.start", PushConsumers::start);
+        Driver.COMMANDS.put("push.subscribe", o -> {
+            subscribe(PUSHES.get(o.get("name")).consumer, o);
+            return Map.of();
+        });
         Driver.COMMANDS.put("push.await", PushConsumers::await);
         Driver.COMMANDS.put("push.queues", PushConsumers::queues);
         Driver.COMMANDS.put("push.stop", PushConsumers::stop);
@@ -77,11 +81,7 @@ final class PushConsumers {
         consumer.setSuspendCurrentQueueTimeMillis(o.number("suspend", 200));
         consumer.setPersistConsumerOffsetInterval(o.number("persist", 1000));
         consumer.setPollNameServerInterval(o.number("poll", 30000));
-        if (o.has("sql")) {
-            consumer.subscribe(o.get("topic"), MessageSelector.bySql(o.get("sql")));
-        } else {
-            consumer.subscribe(o.get("topic"), o.get("sub", "*"));
-        }
+        subscribe(consumer, o);
         Push push = new Push(consumer);
         int refusals = o.number("refuse", 0);
         int level = o.number("level", 0);
@@ -99,6 +99,14 @@ final class PushConsumers {
         consumer.start();
         PUSHES.put(o.get("name"), push);
         return Map.of();
+    }
+
+    private static void subscribe(DefaultMQPushConsumer consumer, Options o) throws Exception {
+        if (o.has("sql")) {
+            consumer.subscribe(o.get("topic"), MessageSelector.bySql(o.get("sql")));
+        } else {
+            consumer.subscribe(o.get("topic"), o.get("sub", "*"));
+        }
     }
 
     /**
