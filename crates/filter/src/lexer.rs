@@ -132,7 +132,7 @@ impl<'a> Lexer<'a> {
     pub(crate) fn next(&mut self) -> Result<Token, ParseError> {
         self.skip_blanks();
         let begin = self.at;
-        let rest = &self.text[begin..];
+        let rest = self.text.get(begin..).unwrap_or_default();
         let Some(first) = rest.bytes().next() else {
             return Ok(Token { kind: Kind::End, begin, end: begin });
         };
@@ -165,11 +165,11 @@ impl<'a> Lexer<'a> {
     /// Blanks and comments. A comment that does not end is none.
     fn skip_blanks(&mut self) {
         loop {
-            let rest = &self.text[self.at..];
+            let rest = self.text.get(self.at..).unwrap_or_default();
             let len = match rest.as_bytes() {
                 [b' ' | b'\t' | b'\n' | b'\r' | 0x0C, ..] => Some(1),
                 [b'-', b'-', ..] => rest.find(['\n', '\r']).map(|at| at + 1),
-                [b'/', b'*', ..] => rest[2..].find("*/").map(|at| at + 4),
+                [b'/', b'*', ..] => rest.get(2..).and_then(|rest| rest.find("*/")).map(|at| at + 4),
                 _ => None,
             };
             match len {
@@ -184,10 +184,10 @@ impl<'a> Lexer<'a> {
 fn text_len(rest: &str) -> Option<usize> {
     let mut end = None;
     let mut at = 1;
-    while let Some(quote) = rest[at..].find('\'') {
+    while let Some(quote) = rest.get(at..).and_then(|rest| rest.find('\'')) {
         at += quote + 1;
         end = Some(at);
-        if !rest[at..].starts_with('\'') {
+        if rest.as_bytes().get(at) != Some(&b'\'') {
             break;
         }
         at += 1;
@@ -260,7 +260,7 @@ fn place(text: &str, byte: usize) -> (usize, usize) {
 
 /// What is no token, as JavaCC's TokenMgrError says it.
 fn lexical_error(text: &str, begin: usize) -> ParseError {
-    let rest = &text[begin..];
+    let rest = text.get(begin..).unwrap_or_default();
     let to_end = rest.starts_with('\'') || rest.starts_with("/*");
     // How much was read before it was clear that no token begins here.
     let read: usize = match rest.as_bytes() {

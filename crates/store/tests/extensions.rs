@@ -10,7 +10,9 @@ use codec::consume_queue::units;
 use codec::consume_queue_ext::{ExtUnit, ext_position};
 use codec::java_hash::tags_code;
 use common::{bodies, config, message, open, settle};
-use store::{GetMessageStatus, GetQuery, MessageFilter, MessageStore, OpenError, StoreConfig};
+use store::{
+    Arrival, GetMessageStatus, GetQuery, MessageArrivingListener, MessageFilter, MessageStore, OpenError, StoreConfig,
+};
 
 /// Units of 20 bytes in files that have room for 51, and 4 bytes that stay free.
 const FILE: u64 = 1024;
@@ -193,4 +195,55 @@ fn files_of_expired_messages_go() {
     let got = store.get(&GetQuery::new("T", 0, min, 1), &Tag(tags_code(&min.to_string())));
     assert_eq!(got.status, GetMessageStatus::Found);
     assert_eq!(bodies(&store, "T", 0).len(), usize::try_from(160 - min).unwrap());
+}
+
+/// Bits of messages that have any: the length of their properties.
+struct Lengths;
+
+impl MessageArrivingListener for Lengths {
+    fn arriving(&self, _: &Arrival<'_>) {}
+
+    fn bit_map(&self, topic: &str, properties: &str) -> Vec<u8> {
+        let len = u8::try_from(properties.len()).unwrap();
+        if topic == "T" { vec![len, 0] } else { Vec::new() }
+    }
+}
+
+/// Messages whose bits are these.
+struct Bits(u8);
+
+impl MessageFilter for Bits {
+    fn by_queue_unit(&self, _: i64) -> bool {
+        true
+    }
+
+    fn by_extension(&self, unit: &ExtUnit<'_>) -> bool {
+        assert!(unit.store_timestamp > 0);
+        unit.bit_map == [self.0, 0] || unit.bit_map.is_empty()
+    }
+}
+
+#[test]
+fn bits_of_filters_lie_beside_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MessageStore::open(ext_config(dir.path()), std::sync::Arc::new(Lengths)).unwrap();
+    for topic in ["T", "U"] {
+        for properties in ["", "a\u{1}1\u{2}", "a\u{1}22\u{2}"] {
+            store.put(&message(topic, 0, properties.len().to_string().as_bytes(), properties)).unwrap();
+        }
+    }
+    settle(&store);
+    let got = |topic: &str, bits: u8| {
+        let result = store.get(&GetQuery::new(topic, 0, 0, 32), &Bits(bits));
+        let body = |record: &_| codec::message::MessageRecord::parse(record).unwrap().body.to_vec();
+        let found = result.messages.iter().map(|record| String::from_utf8(body(&**record)).unwrap());
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(got("T", 4), ["4"]);
+    assert_eq!(got("T", 9), Vec::<String>::new());
+    assert_eq!(got("U", 9), ["0", "4", "5"], "without bits everything passes");
+    let units = store.queue_units("T", 0, 0, 3);
+    let maps: Vec<_> = units.iter().map(|unit| unit.extension.as_ref().unwrap().bit_map.clone()).collect();
+    assert_eq!(maps, [[0, 0], [4, 0], [5, 0]]);
+    assert_eq!(raw_units(dir.path(), "T").into_iter().map(ext_position).collect::<Vec<_>>(), [Some(0), Some(22), Some(44)]);
 }

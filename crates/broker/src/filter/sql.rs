@@ -79,3 +79,57 @@ impl MessageFilter for SqlFilter {
         self.takes(newest.as_deref().unwrap_or(&self.data), properties)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::body::client::SubscriptionData;
+    use std::path::Path;
+
+    fn filters(dir: &Path) -> Arc<ConsumerFilterManager> {
+        Arc::new(ConsumerFilterManager::open(dir, BloomFilter::new(20, 32).unwrap(), 0).unwrap())
+    }
+
+    fn sql(topic: &str, expression: &str, sub_version: i64) -> SubscriptionData {
+        SubscriptionData {
+            topic: topic.to_owned(),
+            sub_string: expression.to_owned(),
+            expression_type: "SQL92".to_owned(),
+            sub_version,
+            ..SubscriptionData::default()
+        }
+    }
+
+    #[test]
+    fn bits_are_believed_when_they_can_be_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let filters = filters(dir.path());
+        filters.register("G", &[sql("T", "a = 1", 1)], 100);
+        let filter = SqlFilter::new(filters.get("T", "G").unwrap(), Origin::Kept, &filters, false);
+        let (hit, miss) = (filters.bit_map("T", "a\u{1}1\u{2}"), filters.bit_map("T", ""));
+        let asked = |store_timestamp, bit_map: &[u8]| {
+            filter.by_extension(&ExtUnit { tags_code: 0, store_timestamp, bit_map })
+        };
+        assert!(asked(101, &hit) && !asked(101, &miss));
+        assert!(asked(100, &miss), "stored before the expression was known");
+        assert!(asked(101, &[]) && asked(101, &[0; 13]), "no bits, and those of another filter");
+    }
+
+    #[test]
+    fn who_waits_goes_by_the_newest_expression_and_retries_by_their_topic() {
+        let dir = tempfile::tempdir().unwrap();
+        let filters = filters(dir.path());
+        filters.register("G", &[sql("T", "a = 1", 1), sql("%RETRY%G", "TRUE", 1)], 100);
+        let of = |topic: &str, origin, retry| SqlFilter::new(filters.get(topic, "G").unwrap(), origin, &filters, retry);
+        let (kept, own) = (of("T", Origin::Kept, false), of("T", Origin::Own, false));
+        filters.register("G", &[sql("T", "a = 2", 2), sql("%RETRY%G", "TRUE", 1)], 101);
+        let (one, two) = ("a\u{1}1\u{2}", "a\u{1}2\u{2}");
+        assert!(kept.by_properties(two) && !kept.by_properties(one));
+        assert!(own.by_properties(one) && !own.by_properties(two));
+        let (plain, by_topic) = (of("%RETRY%G", Origin::Kept, false), of("%RETRY%G", Origin::Kept, true));
+        let back = |topic: &str, a| format!("RETRY_TOPIC\u{1}{topic}\u{2}a\u{1}{a}\u{2}");
+        assert!(plain.by_properties(&back("T", 1)) && plain.by_properties(&back("T", 2)));
+        assert!(!by_topic.by_properties(&back("T", 1)) && by_topic.by_properties(&back("T", 2)));
+        assert!(by_topic.by_properties(&back("Elsewhere", 1)));
+    }
+}

@@ -125,7 +125,8 @@ fn shown(unit: &QueueUnit, filter: Option<&Filter>) -> ConsumeQueueData {
         }),
         extend_data_json: extension.map(|unit| {
             let ExtUnit { tags_code, store_timestamp, bit_map } = unit;
-            let bits = if bit_map.is_empty() { String::new() } else { format!("\"filterBitMap\":{bit_map:?},") };
+            let numbers = bit_map.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+            let bits = if bit_map.is_empty() { numbers } else { format!("\"filterBitMap\":[{numbers}],") };
             format!("{{{bits}\"msgStoreTime\":{store_timestamp},\"size\":{},\"tagsCode\":{tags_code}}}", unit.len())
         }),
         msg: None,
