@@ -144,6 +144,10 @@ mod tests {
         BloomFilter::set(&mut map, &[0, 9, 100]);
         assert_eq!(map, [1, 2]);
         assert!(BloomFilter::is_hit(&map, &[0, 9]));
-        assert!(!BloomFilter::is_hit(&map, &[0, 1]) && !BloomFilter::is_hit(&map, &[16]) && !BloomFilter::is_hit(&map, &[-1]));
+        assert!(
+            !BloomFilter::is_hit(&map, &[0, 1])
+                && !BloomFilter::is_hit(&map, &[16])
+                && !BloomFilter::is_hit(&map, &[-1])
+        );
     }
 }

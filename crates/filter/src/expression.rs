@@ -31,10 +31,7 @@ impl Expression {
     /// True, false, or neither (SQL's unknown), for a message whose properties `property` looks up by name.
     /// # Errors
     /// [`EvaluateError`] where Java throws.
-    pub fn evaluate<'a>(
-        &'a self,
-        property: &impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Option<bool>, EvaluateError> {
+    pub fn evaluate<'a>(&'a self, property: &impl Fn(&str) -> Option<&'a str>) -> Result<Option<bool>, EvaluateError> {
         Ok(match self.root.evaluate(property)? {
             Value::Boolean(value) => Some(value),
             _ => None,
@@ -87,10 +84,24 @@ pub(crate) enum Node {
     Equal(Box<Node>, Box<Node>),
     IsNull(Box<Node>),
     Compare(Order, Box<Node>, Box<Node>),
-    Between { of: Box<Node>, low: Box<Node>, high: Box<Node>, not: bool },
+    Between {
+        of: Box<Node>,
+        low: Box<Node>,
+        high: Box<Node>,
+        not: bool,
+    },
     /// The texts are in order when there are [`MANY`] or more.
-    In { property: Box<str>, texts: Vec<Box<str>>, not: bool },
-    Search { search: Search, of: Box<Node>, text: Box<str>, not: bool },
+    In {
+        property: Box<str>,
+        texts: Vec<Box<str>>,
+        not: bool,
+    },
+    Search {
+        search: Search,
+        of: Box<Node>,
+        text: Box<str>,
+        not: bool,
+    },
 }
 
 impl Node {

@@ -177,7 +177,10 @@ mod tests {
         ] {
             assert_eq!(long(text), expect, "{text}");
         }
-        assert_eq!((integer("2147483647"), integer("2147483648"), integer("-2147483648")), (Some(i32::MAX), None, Some(i32::MIN)));
+        assert_eq!(
+            (integer("2147483647"), integer("2147483648"), integer("-2147483648")),
+            (Some(i32::MAX), None, Some(i32::MIN))
+        );
     }
 
     #[test]
@@ -210,7 +213,10 @@ mod tests {
             assert_eq!(double(text), Some(expect), "{text}");
         }
         assert!(double("NaN").is_some_and(f64::is_nan) && double("-NaN").is_some_and(f64::is_nan));
-        for text in ["", " ", "+", ".", "e5", "5e", "5e+", "1.2.3", "5ff", "inf", "nan", "infinity", "0x1", "0xp1", "0x.p1", "1_0", "\u{661}"] {
+        for text in [
+            "", " ", "+", ".", "e5", "5e", "5e+", "1.2.3", "5ff", "inf", "nan", "infinity", "0x1", "0xp1", "0x.p1",
+            "1_0", "\u{661}",
+        ] {
             assert_eq!(double(text), None, "{text}");
         }
     }

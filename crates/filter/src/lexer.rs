@@ -334,10 +334,16 @@ mod tests {
     fn the_longest_counts() {
         for (text, expect) in [
             ("1 10L 0L 007", "Decimal:1 Decimal:10L Decimal:0 Id:L Decimal:0 Decimal:0 Decimal:7"),
-            ("1. .5 5e1 5E-1 00.5 5e x", "Floating:1. Floating:.5 Floating:5e1 Floating:5E-1 Floating:00.5 Decimal:5 Id:e Id:x"),
+            (
+                "1. .5 5e1 5E-1 00.5 5e x",
+                "Floating:1. Floating:.5 Floating:5e1 Floating:5E-1 Floating:00.5 Decimal:5 Id:e Id:x",
+            ),
             ("1..2", "Floating:1. Floating:.2"),
             ("'a''b' ''", "Text:'a''b' Text:''"),
-            ("a<>b<=c<d>=e>f", "Id:a NotEqual:<> Id:b LessEqual:<= Id:c Less:< Id:d GreaterEqual:>= Id:e Greater:> Id:f"),
+            (
+                "a<>b<=c<d>=e>f",
+                "Id:a NotEqual:<> Id:b LessEqual:<= Id:c Less:< Id:d GreaterEqual:>= Id:e Greater:> Id:f",
+            ),
             ("not NULLs iS $_1", "Not:not Id:NULLs Is:iS Id:$_1"),
             ("a -- b\nc --d", "Id:a Id:c Minus:- Minus:- Id:d"),
             ("a/**/b/* * / **/c", "Id:a Id:b Id:c"),

@@ -14,7 +14,8 @@ pub(crate) fn parse(text: &str) -> Result<Node, ParseError> {
     if text.is_empty() {
         return Err(ParseError::Empty);
     }
-    let mut parser = Parser { lexer: Lexer::new(text), ahead: [None; 2], expected: 0, also: None, level: 0, plus: None, scanned: 0 };
+    let mut parser =
+        Parser { lexer: Lexer::new(text), ahead: [None; 2], expected: 0, also: None, level: 0, plus: None, scanned: 0 };
     parser.expression(Level::Or).and_then(boolean).map(|root| *root.node).map_err(|error| *error)
 }
 
@@ -390,8 +391,7 @@ impl Parser<'_> {
 }
 
 /// Kinds that are expected in places of their own.
-const OTHERS: [Kind; 7] =
-    [Kind::And, Kind::Or, Kind::Is, Kind::Equal, Kind::NotEqual, Kind::Comma, Kind::Close];
+const OTHERS: [Kind; 7] = [Kind::And, Kind::Or, Kind::Is, Kind::Equal, Kind::NotEqual, Kind::Comma, Kind::Close];
 
 fn bit(kind: Kind) -> u64 {
     1 << kind as u8

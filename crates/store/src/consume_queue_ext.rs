@@ -94,12 +94,7 @@ impl ConsumeQueueExt {
     /// tagsCode itself. For the dispatcher.
     /// # Errors
     /// What the system said; doing it again leaves nothing but an unused unit.
-    pub(crate) fn put(
-        &self,
-        queue: &Arc<Queue>,
-        files: &QueueFiles,
-        unit: ExtUnit<'_>,
-    ) -> io::Result<i64> {
+    pub(crate) fn put(&self, queue: &Arc<Queue>, files: &QueueFiles, unit: ExtUnit<'_>) -> io::Result<i64> {
         let tags_code = unit.tags_code;
         if !self.writes {
             return Ok(tags_code);

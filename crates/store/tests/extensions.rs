@@ -154,7 +154,7 @@ fn cut_behind_the_last_message_that_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(ext_config(dir.path()));
     fill(&store, "T", 0, 60);
-    let last = store.queue_units("T", 0, 59, 1)[0];
+    let last = &store.queue_units("T", 0, 59, 1)[0];
     store.abandon();
     drop(store);
     // As if the last record had not reached the disk before the machine went down.
@@ -245,5 +245,8 @@ fn bits_of_filters_lie_beside_the_queue() {
     let units = store.queue_units("T", 0, 0, 3);
     let maps: Vec<_> = units.iter().map(|unit| unit.extension.as_ref().unwrap().bit_map.clone()).collect();
     assert_eq!(maps, [[0, 0], [4, 0], [5, 0]]);
-    assert_eq!(raw_units(dir.path(), "T").into_iter().map(ext_position).collect::<Vec<_>>(), [Some(0), Some(22), Some(44)]);
+    assert_eq!(
+        raw_units(dir.path(), "T").into_iter().map(ext_position).collect::<Vec<_>>(),
+        [Some(0), Some(22), Some(44)]
+    );
 }

@@ -1,11 +1,11 @@
 //! Filtering: by SQL92 and by tags, with the clients that can (4.9.7 and 5.5.0).
 
 use it::clock::wait_for;
-use it::history::judge;
 use it::driver::Failure;
+use it::history::judge;
 use it::{
-    Cluster, ClusterOptions, Driver, Kind, Launch, Producer, Pull, Received, Sent, Serialize, Version, args, each, java, on_both,
-    unique, wire,
+    Cluster, ClusterOptions, Driver, Kind, Launch, Producer, Pull, Received, Sent, Serialize, Version, args, each,
+    java, on_both, unique, wire,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,7 +172,10 @@ const UNREADABLE: [(&str, &str); 8] = [
         "org.apache.rocketmq.filter.parser.ParseException: Encountered \" <DECIMAL_LITERAL> \"5 \"\" at line 1, column 13.\n\
          Was expecting:\n    \"AND\" ...\n",
     ),
-    ("a = 'x", "org.apache.rocketmq.filter.parser.TokenMgrError: Lexical error at line 1, column 7.  Encountered: <EOF> after"),
+    (
+        "a = 'x",
+        "org.apache.rocketmq.filter.parser.TokenMgrError: Lexical error at line 1, column 7.  Encountered: <EOF> after",
+    ),
     ("a > 'x'", "java.lang.RuntimeException: Value ''x'' cannot be compared."),
     ("a BETWEEN 10 AND 1", "left value(10) must less than or equal to right value(1)"),
     ("a = NULL", "java.lang.RuntimeException: 'NULL' cannot be compared."),
@@ -185,7 +188,8 @@ fn expressions_that_cannot_be_read(kind: Kind) {
     each(&newer(), |driver| {
         let topic = cluster.topic("unreadable", 1);
         for (sql, expect) in UNREADABLE {
-            let more = args! { name: unique("bad"), group: unique("CG"), namesrv: cluster.namesrv(), topic: topic, sql: sql };
+            let more =
+                args! { name: unique("bad"), group: unique("CG"), namesrv: cluster.namesrv(), topic: topic, sql: sql };
             let failure = driver.try_call("push.start", more).expect_err(sql);
             assert!(failure.error.contains(&plain(expect)), "{sql}: {}", failure.error);
             assert_eq!(failure.code, Some(23), "{sql}");
@@ -199,9 +203,14 @@ fn expressions_that_cannot_be_read(kind: Kind) {
     let pull = driver.pull(&cluster.namesrv(), &unique("CG"));
     if kind == Kind::Ferrocket {
         let failure = refusal(driver, &pull, &topic, "a BETWEEN 1 5");
-        assert!(failure.error.contains("parse the consumer's subscription failed (org.apache.rocketmq.filter"), "{}", failure.error);
+        assert!(
+            failure.error.contains("parse the consumer's subscription failed (org.apache.rocketmq.filter"),
+            "{}",
+            failure.error
+        );
     } else {
-        let more = args! { name: pull.name(), topic: topic, broker: "broker-a", queue: 0, offset: 0, sql: "a BETWEEN 1 5" };
+        let more =
+            args! { name: pull.name(), topic: topic, broker: "broker-a", queue: 0, offset: 0, sql: "a BETWEEN 1 5" };
         let pulled = wait_for("the pull is answered", 60, || driver.try_call("pull.fetch", more.clone()).ok());
         assert_eq!(pulled["messages"].as_array().map(Vec::len), Some(1));
     }
@@ -209,7 +218,8 @@ fn expressions_that_cannot_be_read(kind: Kind) {
     let check = |sql: &str| {
         let body = json!({ "clientId": "c", "group": "g",
             "subscriptionData": { "topic": "T", "subString": sql, "expressionType": "SQL92" } });
-        let answer = wire::call(&cluster.broker().addr(), 46, &json!({}), body.to_string().as_bytes()).expect("an answer");
+        let answer =
+            wire::call(&cluster.broker().addr(), 46, &json!({}), body.to_string().as_bytes()).expect("an answer");
         (answer.header["code"].as_i64(), answer.header["remark"].as_str().unwrap_or_default().to_owned())
     };
     let expect = "org.apache.rocketmq.filter.parser.ParseException: Encountered \" <ID> \"b \"\" at line 1, column 7.\n\
@@ -222,7 +232,8 @@ fn expressions_are_refused_when_they_are_off(cluster: &Cluster) {
     let expect = "The broker does not support consumer to filter message by SQL92";
     each(&newer(), |driver| {
         let topic = cluster.topic("off", 1);
-        let more = args! { name: unique("off"), group: unique("CG"), namesrv: cluster.namesrv(), topic: topic, sql: "a = 1" };
+        let more =
+            args! { name: unique("off"), group: unique("CG"), namesrv: cluster.namesrv(), topic: topic, sql: "a = 1" };
         let failure = driver.try_call("push.start", more).expect_err("it is off");
         assert!(failure.error.contains(expect), "{}", failure.error);
         assert_eq!(failure.code, Some(1));
@@ -332,10 +343,22 @@ fn filters_are_kept(kind: Kind) {
     let keys: Vec<_> = alive.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut sorted = keys.clone();
     sorted.sort_unstable();
-    let expect = ["bloomFilterData", "bornTime", "clientVersion", "consumerGroup", "dead", "deadTime", "expression",
-        "expressionType", "topic"];
+    let expect = [
+        "bloomFilterData",
+        "bornTime",
+        "clientVersion",
+        "consumerGroup",
+        "dead",
+        "deadTime",
+        "expression",
+        "expressionType",
+        "topic",
+    ];
     assert_eq!(sorted, expect, "in this order: {keys:?}");
-    assert_eq!((&alive["expression"], &alive["expressionType"], &alive["dead"]), (&json!("a = 1"), &json!("SQL92"), &json!(false)));
+    assert_eq!(
+        (&alive["expression"], &alive["expressionType"], &alive["dead"]),
+        (&json!("a = 1"), &json!("SQL92"), &json!(false))
+    );
     let bits = &alive["bloomFilterData"];
     assert_eq!((bits["bitNum"].as_i64(), bits["bitPos"].as_array().map(Vec::len)), (Some(112), Some(3)));
     // The broker goes and comes back while the consumer stays.
@@ -343,7 +366,11 @@ fn filters_are_kept(kind: Kind) {
     cluster.broker().boot();
     cluster.broker().wait_registered(&cluster.nameservers[0]);
     wait_for("messages are taken again", 60, || {
-        producer.send(&topic, 1, args! { body: "probe", "p.a": "0" }).first().filter(|one| one.status == "SEND_OK").map(|_| ())
+        producer
+            .send(&topic, 1, args! { body: "probe", "p.a": "0" })
+            .first()
+            .filter(|one| one.status == "SEND_OK")
+            .map(|_| ())
     });
     send(&producer, &topic, "two", &[("a", "2")]);
     send(&producer, &topic, "three", &[("a", "1")]);
@@ -366,7 +393,8 @@ fn filters_are_kept(kind: Kind) {
 fn view(cluster: &Cluster, topic: &str, group: &str) -> Value {
     let fields = json!({ "topic": topic, "queueId": "0", "index": "0", "count": "10", "consumerGroup": group });
     let answer = wire::call(&cluster.broker().addr(), 321, &fields, b"").expect("an answer");
-    serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&answer.body)))
+    serde_json::from_slice(&answer.body)
+        .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&answer.body)))
 }
 
 fn bits_beside_the_queues(kind: Kind) {
@@ -407,7 +435,8 @@ fn bits_beside_the_queues(kind: Kind) {
     bits.push('\n');
     assert_eq!(units[1]["bitMap"], json!(bits));
     assert_eq!(units[2]["bitMap"], json!(bits.replace('1', "0")));
-    let extension: Value = serde_json::from_str(units[1]["extendDataJson"].as_str().expect("an extension")).expect("JSON");
+    let extension: Value =
+        serde_json::from_str(units[1]["extendDataJson"].as_str().expect("an extension")).expect("JSON");
     let keys: Vec<_> = extension.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(keys, ["filterBitMap", "msgStoreTime", "size", "tagsCode"]);
     // The other kind of broker goes on with the same files.
@@ -427,7 +456,11 @@ fn bits_beside_the_queues(kind: Kind) {
     }
     assert_eq!(units.len(), after["queueData"].as_array().map_or(0, Vec::len));
     wait_for("messages are taken again", 60, || {
-        producer.send(&topic, 1, args! { body: "probe", "p.a": "0" }).first().filter(|one| one.status == "SEND_OK").map(|_| ())
+        producer
+            .send(&topic, 1, args! { body: "probe", "p.a": "0" })
+            .first()
+            .filter(|one| one.status == "SEND_OK")
+            .map(|_| ())
     });
     send(&producer, &topic, "more", &[("a", "1")]);
     wait_for("one more", 90, || bodies(&push.so_far()).contains("more").then_some(()));

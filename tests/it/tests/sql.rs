@@ -113,7 +113,10 @@ fn bits_are_those_of_javas_bloom_filter() {
     for (rate, expected) in [(20, 32), (1, 1), (10, 128), (50, 7), (99, 1000), (20, 27_000)] {
         let answer = driver.call("bloom.positions", args! { rate: rate, expected: expected, names: names.join(",") });
         let filter = BloomFilter::new(rate, expected).expect("a filter");
-        assert_eq!((answer["bits"].as_u64(), answer["hashes"].as_u64()), (Some(filter.bits() as u64), Some(filter.hashes() as u64)));
+        assert_eq!(
+            (answer["bits"].as_u64(), answer["hashes"].as_u64()),
+            (Some(filter.bits() as u64), Some(filter.hashes() as u64))
+        );
         let ours: Vec<_> = names.iter().map(|name| filter.positions(name)).collect();
         assert_eq!(answer["positions"], serde_json::json!(ours), "{rate} % of {expected}");
     }

@@ -189,8 +189,13 @@ impl ConsumerFilterManager {
             let same = old.expression == *sub_string && old.expression_type == *expression_type;
             if *sub_version <= old.client_version {
                 if !same {
-                    tracing::info!(group, topic, version = sub_version, newer = old.client_version,
-                        "an older expression of a consumer is not taken over");
+                    tracing::info!(
+                        group,
+                        topic,
+                        version = sub_version,
+                        newer = old.client_version,
+                        "an older expression of a consumer is not taken over"
+                    );
                 }
                 if *sub_version == old.client_version && old.is_dead() {
                     self.change(topic, group, |data| data.dead_time = 0);
@@ -318,8 +323,13 @@ pub fn described(data: &ConsumerFilterData) -> ConsumerFilterData {
 fn loaded_data(mut data: ConsumerFilterData, now_ms: i64) -> ConsumerFilterData {
     match compile(&data.expression, &data.expression_type) {
         Ok(expression) => data.compiled = Some(Arc::new(expression)),
-        Err(error) => tracing::error!(group = data.consumer_group, topic = data.topic, expression = data.expression, error,
-            "an expression in consumerFilter.json cannot be read; messages are not filtered by it"),
+        Err(error) => tracing::error!(
+            group = data.consumer_group,
+            topic = data.topic,
+            expression = data.expression,
+            error,
+            "an expression in consumerFilter.json cannot be read; messages are not filtered by it"
+        ),
     }
     if data.dead_time == 0 {
         data.dead_time = (now_ms - GONE_BEFORE_LOAD_MS).max(data.born_time);

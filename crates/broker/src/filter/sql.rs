@@ -65,9 +65,8 @@ impl MessageFilter for SqlFilter {
     }
 
     fn by_record(&self, record: &[u8]) -> bool {
-        let properties = MessageRecord::parse(record).map_or(Cow::Borrowed(""), |record| {
-            String::from_utf8_lossy(record.properties)
-        });
+        let properties =
+            MessageRecord::parse(record).map_or(Cow::Borrowed(""), |record| String::from_utf8_lossy(record.properties));
         self.takes(&self.data, &properties)
     }
 
@@ -107,9 +106,8 @@ mod tests {
         filters.register("G", &[sql("T", "a = 1", 1)], 100);
         let filter = SqlFilter::new(filters.get("T", "G").unwrap(), Origin::Kept, &filters, false);
         let (hit, miss) = (filters.bit_map("T", "a\u{1}1\u{2}"), filters.bit_map("T", ""));
-        let asked = |store_timestamp, bit_map: &[u8]| {
-            filter.by_extension(&ExtUnit { tags_code: 0, store_timestamp, bit_map })
-        };
+        let asked =
+            |store_timestamp, bit_map: &[u8]| filter.by_extension(&ExtUnit { tags_code: 0, store_timestamp, bit_map });
         assert!(asked(101, &hit) && !asked(101, &miss));
         assert!(asked(100, &miss), "stored before the expression was known");
         assert!(asked(101, &[]) && asked(101, &[0; 13]), "no bits, and those of another filter");

@@ -95,8 +95,14 @@ impl Processor<CheckClientConfig> for ClientManageProcessor {
         match compile(&sub_string, &expression_type) {
             Ok(_) => Reply::success().into(),
             Err(error) => {
-                tracing::warn!(client = check.client_id, group = check.group, topic, expression = sub_string, error,
-                    "a consumer's expression cannot be read");
+                tracing::warn!(
+                    client = check.client_id,
+                    group = check.group,
+                    topic,
+                    expression = sub_string,
+                    error,
+                    "a consumer's expression cannot be read"
+                );
                 Reply::error(SUBSCRIPTION_PARSE_FAILED, error).into()
             }
         }

@@ -19,8 +19,9 @@ use protocol::body::topic::TopicConfig;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader, forbidden_type};
 use protocol::operation::{LitePullMessage, Operation, PullMessage};
 use protocol::response_code::{
-    FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_LATEST, INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED, PULL_RETRY_IMMEDIATELY,
-    SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS, SYSTEM_ERROR,
+    FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_LATEST, INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED,
+    PULL_RETRY_IMMEDIATELY, SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS,
+    SYSTEM_ERROR,
 };
 use protocol::sys_flag::{perm, pull as pull_flag};
 use remoting::clock;

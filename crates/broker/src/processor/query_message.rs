@@ -1,7 +1,7 @@
 //! Looking messages up by key (12), by offset message id (33), and units of a consume queue (321).
 
-use crate::consumer_manager::ConsumerManager;
 use crate::config_manager::BrokerConfigManager;
+use crate::consumer_manager::ConsumerManager;
 use crate::filter::{ConsumerFilterManager, Filter, Origin, SqlFilter, TagFilter, described, is_tag_type};
 use bytes::Bytes;
 use codec::consume_queue_ext::ExtUnit;
@@ -98,10 +98,9 @@ impl QueryMessageProcessor {
             return (None, None, Some(format!("{group}@{topic} is not online!")));
         };
         let data = self.filters.get(topic, group);
-        let filter_data = data.as_ref().map_or_else(
-            || "null".to_owned(),
-            |data| String::from_utf8_lossy(&encode(&described(data))).into_owned(),
-        );
+        let filter_data = data
+            .as_ref()
+            .map_or_else(|| "null".to_owned(), |data| String::from_utf8_lossy(&encode(&described(data))).into_owned());
         let support_retry = self.config.get().broker.filter_support_retry;
         let filter = match is_tag_type(&subscription.expression_type) {
             true => Some(Filter::Tags(TagFilter::new(&subscription))),

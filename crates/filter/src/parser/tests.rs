@@ -44,7 +44,11 @@ fn what_is_refused_and_how() {
         ("a = NULL", operand, "'NULL' cannot be compared."),
         ("TRUE = 1", operand, "'TRUE' cannot be compared with '1'"),
         ("1 IN ('x')", operand, "Expected a property for In expression, got: 1"),
-        ("a BETWEEN 2 AND 1", operand, "Illegal values of between, left value(2) must less than or equal to right value(1)"),
+        (
+            "a BETWEEN 2 AND 1",
+            operand,
+            "Illegal values of between, left value(2) must less than or equal to right value(1)",
+        ),
         ("a BETWEEN NULL AND 1", operand, "Illegal values of between, values can not be null!"),
         ("a = 0.0", operand, "0.0 is less than 4.9E-324"),
         ("a = 1e309", operand, "1e309 is greater than 1.7976931348623157E308"),
@@ -98,7 +102,12 @@ fn depth_and_length_are_bounded() {
             format!("{}a", "+".repeat(500_000)),
             format!("{}a", "+(".repeat(250_000)),
         ] {
-            assert!(matches!(parse(&text), Err(ParseError::TooDeep { .. })), "{:.40}: {:.200?}", text, parse(&text).err());
+            assert!(
+                matches!(parse(&text), Err(ParseError::TooDeep { .. })),
+                "{:.40}: {:.200?}",
+                text,
+                parse(&text).err()
+            );
         }
         for sign in [" OR ", " AND "] {
             let text = chain(sign, 50_000);
