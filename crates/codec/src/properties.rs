@@ -195,10 +195,19 @@ pub fn index_keys(properties: &str) -> impl Iterator<Item = &str> {
     unique.into_iter().chain(keys.split(KEY_SEPARATOR).filter(|key| !key.is_empty()))
 }
 
-/// A properties string being put together or changed. Keeps the order of first appearance; one value per name.
+/// A properties string being put together or changed: the text itself, without dropped pairs and duplicates, each pair
+/// ended by \u0002. Keeps the order of first appearance; one value per name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties {
-    pairs: Vec<(String, String)>,
+    text: String,
+}
+
+/// Where a pair lies in the text.
+struct Place {
+    begin: usize,
+    value: usize,
+    /// Of the value; the separator follows.
+    end: usize,
 }
 
 impl Properties {
@@ -208,69 +217,116 @@ impl Properties {
         Properties::default()
     }
 
-    /// What `properties` says, duplicates and dropped pairs gone.
+    /// What `properties` says, duplicates and dropped pairs gone. There is room for some more.
     #[must_use]
     pub fn parse(properties: &str) -> Self {
-        let mut parsed = Properties::new();
-        for (name, value) in iter(properties) {
-            parsed.set(name, value);
+        const MORE: usize = 128;
+        let mut text = String::with_capacity(properties.len() + MORE);
+        if is_normal(properties) {
+            text.push_str(properties);
+        } else {
+            // For each name where it appears first and the value it has last.
+            let mut order = Vec::new();
+            let mut values = std::collections::HashMap::new();
+            for (name, value) in iter(properties) {
+                if values.insert(name, value).is_none() {
+                    order.push(name);
+                }
+            }
+            order.iter().for_each(|name| push(&mut text, name, values.get(name).unwrap_or(&"")));
         }
-        parsed
+        Properties { text }
     }
 
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        let place = self.find(name)?;
+        self.text.get(place.value..place.end)
     }
 
     /// Gives `name` the value, in place of the one it had. An empty name or value would not survive a reading in Java;
     /// setting one removes the property.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        let value = value.into();
+    pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
+        let value = value.as_ref();
         if name.is_empty() || value.is_empty() {
             self.remove(name);
             return;
         }
-        match self.pairs.iter_mut().find(|(found, _)| found == name) {
-            Some(pair) => pair.1 = value,
-            None => self.pairs.push((name.to_owned(), value)),
+        match self.find(name) {
+            Some(place) => self.text.replace_range(place.value..place.end, value),
+            None => push(&mut self.text, name, value),
         }
     }
 
     /// Takes `name` away and returns what it was.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(found, _)| found == name)?;
-        Some(self.pairs.remove(at).1)
+        let place = self.find(name)?;
+        let value = self.text.get(place.value..place.end)?.to_owned();
+        self.text.replace_range(place.begin..place.end + PROPERTY_SEPARATOR.len_utf8(), "");
+        Some(value)
     }
 
     /// All pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        iter(&self.text)
     }
 
     /// Number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.iter().count()
     }
 
     /// Whether there is no pair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.text.is_empty()
     }
 
     /// The properties string, each pair ended by \u0002. Its length is not limited here: see [`check_len`].
     #[must_use]
-    pub fn encode(&self) -> String {
-        let len = self.pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let mut out = String::with_capacity(len);
-        for (name, value) in &self.pairs {
-            push(&mut out, name, value);
-        }
-        out
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
+
+    /// [`Properties::as_str`], for keeping.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.text.clone()
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
+        let mut begin = 0;
+        for pair in self.text.split_inclusive(PROPERTY_SEPARATOR) {
+            if let Some(rest) = pair.strip_prefix(name)
+                && rest.starts_with(NAME_VALUE_SEPARATOR)
+            {
+                let value = begin + name.len() + NAME_VALUE_SEPARATOR.len_utf8();
+                return Some(Place { begin, value, end: begin + pair.len() - PROPERTY_SEPARATOR.len_utf8() });
+            }
+            begin += pair.len();
+        }
+        None
+    }
+}
+
+/// Whether nothing of `properties` is dropped, no name occurs twice, and the last pair is ended. May deny it of many.
+fn is_normal(properties: &str) -> bool {
+    const MOST: usize = 32;
+    let mut names = [""; MOST];
+    let mut count = 0;
+    for pair in properties.split_inclusive(PROPERTY_SEPARATOR) {
+        let Some((name, value)) = pair.split_once(NAME_VALUE_SEPARATOR) else { return false };
+        let is_whole = !name.is_empty() && value.len() > 1 && value.ends_with(PROPERTY_SEPARATOR);
+        if !is_whole || names.iter().take(count).any(|known| *known == name) {
+            return false;
+        }
+        let Some(slot) = names.get_mut(count) else { return false };
+        *slot = name;
+        count += 1;
+    }
+    true
 }
 
 /// Appends one pair to a properties string; puts the \u0002 that an earlier pair may lack first.
@@ -322,6 +378,23 @@ mod tests {
         assert_eq!(get(text, "a"), Some("3"));
         assert_eq!(get_bytes(text.as_bytes(), "a"), Some("3"));
         assert_eq!(Properties::parse(text).encode(), "a\u{1}3\u{2}b\u{1}2\u{2}");
+    }
+
+    #[test]
+    fn many_names_and_many_of_one_name() {
+        let text: String = (0..100).map(|number| format!("n{}\u{1}{number}\u{2}", number % 40)).collect();
+        let parsed = Properties::parse(&text);
+        assert_eq!((parsed.len(), parsed.get("n3"), parsed.get("n39")), (40, Some("83"), Some("79")));
+        assert_eq!(parsed.iter().next(), Some(("n0", "80")));
+    }
+
+    #[test]
+    fn a_name_that_begins_another_is_not_it() {
+        let mut properties = Properties::parse("AB\u{1}1\u{2}A\u{1}2\u{2}");
+        assert_eq!(properties.get("A"), Some("2"));
+        properties.set("A", "longer");
+        assert_eq!(properties.remove("B"), None);
+        assert_eq!(properties.as_str(), "AB\u{1}1\u{2}A\u{1}longer\u{2}");
     }
 
     #[test]
