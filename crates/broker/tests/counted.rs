@@ -49,7 +49,7 @@ fn a_send_allocates_little() {
             broker_name: None,
         };
         let frame = frame::<SendMessageV2>(serialize_type, &header, &BODY);
-        assert_at_most(&format!("a send, {serialize_type:?}"), allocations(&runtime, &addr, &frame), 0.0);
+        assert_at_most(&format!("a send, {serialize_type:?}"), allocations(&runtime, &addr, &frame), 5.5);
     }
 }
 
@@ -85,7 +85,7 @@ fn a_pull_allocates_little() {
             proxy_forward_client_id: None,
         };
         let frame = frame::<PullMessage>(serialize_type, &header, &[]);
-        assert_at_most(&format!("a pull of 32, {serialize_type:?}"), allocations(&runtime, &addr, &frame), 0.0);
+        assert_at_most(&format!("a pull of 32, {serialize_type:?}"), allocations(&runtime, &addr, &frame), 22.5);
     }
 }
 

@@ -5,6 +5,7 @@
 //! one name the last wins.
 
 use crate::error::CodecError;
+use memchr::memchr;
 
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -159,20 +160,45 @@ pub mod names {
 /// The pairs of `properties` in order, as Java reads them (see the module text for what is dropped). A name may occur
 /// more than once; [`get`] has the one that counts.
 pub fn iter(properties: &str) -> impl Iterator<Item = (&str, &str)> + Clone {
-    properties.split(PROPERTY_SEPARATOR).filter_map(|pair| {
-        let (name, value) = pair.split_once(NAME_VALUE_SEPARATOR)?;
-        (!name.is_empty() && !value.is_empty()).then_some((name, value))
-    })
+    // Both separators are ASCII, so what lies between them is text again.
+    iter_bytes(properties.as_bytes())
+        .filter_map(|(name, value)| Some((text_in(properties, name)?, text_in(properties, value)?)))
+}
+
+/// `part` of `text` as text; none when it does not begin and end with characters.
+fn text_in<'a>(text: &'a str, part: &[u8]) -> Option<&'a str> {
+    let begin = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    text.get(begin..begin + part.len())
 }
 
 /// [`iter`] over the bytes of a record, which need not be UTF-8.
 pub fn iter_bytes(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-    properties.split(|byte| *byte == PROPERTY_BYTE).filter_map(|pair| {
-        let at = pair.iter().position(|byte| *byte == NAME_VALUE_BYTE)?;
-        let (name, rest) = pair.split_at_checked(at)?;
-        let value = rest.get(1..)?;
-        (!name.is_empty() && !value.is_empty()).then_some((name, value))
-    })
+    Pairs { rest: properties }
+}
+
+#[derive(Clone)]
+struct Pairs<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let len = memchr(PROPERTY_BYTE, self.rest).unwrap_or(self.rest.len());
+            let (pair, rest) = self.rest.split_at_checked(len)?;
+            self.rest = rest.get(1..).unwrap_or_default();
+            let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|at| pair.split_at_checked(at)) else {
+                continue;
+            };
+            let value = value.get(1..).unwrap_or_default();
+            if !name.is_empty() && !value.is_empty() {
+                return Some((name, value));
+            }
+        }
+        None
+    }
 }
 
 /// The value of `name`; of several the last, as in Java.
@@ -297,15 +323,15 @@ impl Properties {
     }
 
     fn find(&self, name: &str) -> Option<Place> {
+        let text = self.text.as_bytes();
         let mut begin = 0;
-        for pair in self.text.split_inclusive(PROPERTY_SEPARATOR) {
-            if let Some(rest) = pair.strip_prefix(name)
-                && rest.starts_with(NAME_VALUE_SEPARATOR)
-            {
-                let value = begin + name.len() + NAME_VALUE_SEPARATOR.len_utf8();
-                return Some(Place { begin, value, end: begin + pair.len() - PROPERTY_SEPARATOR.len_utf8() });
+        while let Some(rest) = text.get(begin..).filter(|rest| !rest.is_empty()) {
+            let len = memchr(PROPERTY_BYTE, rest)?;
+            let is_it = rest.starts_with(name.as_bytes()) && rest.get(name.len()) == Some(&NAME_VALUE_BYTE);
+            if is_it {
+                return Some(Place { begin, value: begin + name.len() + 1, end: begin + len });
             }
-            begin += pair.len();
+            begin += len + 1;
         }
         None
     }
@@ -314,19 +340,27 @@ impl Properties {
 /// Whether nothing of `properties` is dropped, no name occurs twice, and the last pair is ended. May deny it of many.
 fn is_normal(properties: &str) -> bool {
     const MOST: usize = 32;
-    let mut names = [""; MOST];
-    let mut count = 0;
-    for pair in properties.split_inclusive(PROPERTY_SEPARATOR) {
-        let Some((name, value)) = pair.split_once(NAME_VALUE_SEPARATOR) else { return false };
-        let is_whole = !name.is_empty() && value.len() > 1 && value.ends_with(PROPERTY_SEPARATOR);
-        if !is_whole || names.iter().take(count).any(|known| *known == name) {
+    let mut names: [&[u8]; MOST] = [b""; MOST];
+    let mut rest = properties.as_bytes();
+    for count in 0..MOST {
+        if rest.is_empty() {
+            return true;
+        }
+        let Some((pair, behind)) = memchr(PROPERTY_BYTE, rest).and_then(|len| rest.split_at_checked(len)) else {
+            return false;
+        };
+        let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|len| pair.split_at_checked(len)) else {
+            return false;
+        };
+        if name.is_empty() || value.len() < 2 || names.iter().take(count).any(|known| *known == name) {
             return false;
         }
-        let Some(slot) = names.get_mut(count) else { return false };
-        *slot = name;
-        count += 1;
+        if let Some(slot) = names.get_mut(count) {
+            *slot = name;
+        }
+        rest = behind.get(1..).unwrap_or_default();
     }
-    true
+    rest.is_empty()
 }
 
 /// Appends one pair to a properties string; puts the \u0002 that an earlier pair may lack first.

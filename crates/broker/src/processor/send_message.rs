@@ -23,8 +23,8 @@ use remoting::clock;
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use store::{Message, MessageStore, PutResult, QueueType};
 
 type SendReply = Reply<SendMessageResponseHeader>;
@@ -436,6 +436,8 @@ impl UniqueIds {
     /// A new id: address, process, milliseconds and a counter in hexadecimal.
     pub fn next(&self, host: SocketAddr) -> String {
         use std::fmt::Write;
+        /// Asking the kernel costs more than all the rest.
+        static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         let octets = match host.ip() {
             std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -449,7 +451,7 @@ impl UniqueIds {
         let _ = write!(
             id,
             "{:04X}{:08X}{:08X}{:04X}",
-            std::process::id() & 0xFFFF,
+            *PROCESS & 0xFFFF,
             (now >> 32) & 0xFFFF_FFFF,
             now & 0xFFFF_FFFF,
             counter & 0xFFFF
