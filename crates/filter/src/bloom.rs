@@ -36,7 +36,7 @@ impl BloomFilter {
         let log = |base: f64, value: f64| value.ln() / base.ln();
         let hashes = log(0.5, rate).ceil();
         let bits = (f64::from(expected) * log(2.0, 1.0 / rate) * log(2.0, std::f64::consts::E)).ceil();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 7 and 259 000")]
+        // At most 7 and 259 000.
         Ok(BloomFilter { hashes: hashes as usize, bits: (bits as usize).next_multiple_of(8) })
     }
 
@@ -53,7 +53,7 @@ impl BloomFilter {
     /// The bits that stand for a name.
     pub fn positions(&self, name: &str) -> Vec<i32> {
         let hash = murmur3_128_low(name.as_bytes());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the two halves are meant")]
+        // The two halves are meant.
         let (first, second) = (hash as i32, (hash >> 32) as i32);
         let bits = i32::try_from(self.bits).unwrap_or(i32::MAX);
         let mut combined = first;
@@ -92,7 +92,7 @@ fn murmur3_128_low(bytes: &[u8]) -> u64 {
     let (blocks, tail) = bytes.as_chunks::<16>();
     for block in blocks {
         let block = u128::from_le_bytes(*block);
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
+        // The two halves are meant.
         let (k1, k2) = (block as u64, (block >> 64) as u64);
         h1 = (h1 ^ mix1(k1)).rotate_left(27).wrapping_add(h2).wrapping_mul(5).wrapping_add(0x52dc_e729);
         h2 = (h2 ^ mix2(k2)).rotate_left(31).wrapping_add(h1).wrapping_mul(5).wrapping_add(0x3849_5ab5);
@@ -100,7 +100,7 @@ fn murmur3_128_low(bytes: &[u8]) -> u64 {
     let mut last = [0; 16];
     last.iter_mut().zip(tail).for_each(|(to, from)| *to = *from);
     let last = u128::from_le_bytes(last);
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are meant")]
+    // The two halves are meant.
     let (k1, k2) = (last as u64, (last >> 64) as u64);
     let len = bytes.len() as u64;
     h1 ^= mix1(k1) ^ len;

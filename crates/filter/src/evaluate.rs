@@ -185,7 +185,7 @@ fn parse<T>(text: &str, as_number: impl Fn(&str) -> Option<T>) -> Result<T, Eval
     as_number(text).ok_or(EvaluateError::NotANumber)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "as Java rounds")]
+// As Java rounds.
 fn long_as_double(value: i64) -> f64 {
     value as f64
 }

@@ -124,7 +124,7 @@ fn scaled(bits: u64, sticky: bool, power: i64) -> f64 {
         return f64::INFINITY;
     }
     // Exact, since no more than 53 bits are left; in two steps, as 2^-1074 is the least power there is.
-    #[expect(clippy::cast_precision_loss, reason = "at most 53 bits")]
+    // At most 53 bits.
     let kept = kept as f64;
     let exponent = i32::try_from(exponent).unwrap_or(-1074);
     kept * 2_f64.powi(exponent / 2) * 2_f64.powi(exponent - exponent / 2)
