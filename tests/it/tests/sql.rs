@@ -4,11 +4,11 @@
 
 use codec::properties;
 use filter::{BloomFilter, Expression};
+use it::clock::now_ms;
 use it::sql::Maker;
 use it::{Driver, Serialize, Version, args, java, scratch};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Pairs given to Java at a time.
 const BATCH: usize = 5000;
@@ -87,8 +87,7 @@ fn compare(driver: &Driver, pairs: &[(String, String)], seen: &mut BTreeMap<Stri
 
 #[test]
 fn expressions_come_to_what_they_come_to_in_java() {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set").as_secs();
-    let (seed, count) = (setting("SQL_SEED", since), setting("SQL_PAIRS", 10_000));
+    let (seed, count) = (setting("SQL_SEED", now_ms()), setting("SQL_PAIRS", 10_000));
     println!("SQL_SEED={seed} SQL_PAIRS={count}");
     let driver = java(Version::V5_5_0, Serialize::Json);
     let mut maker = Maker::new(seed);
