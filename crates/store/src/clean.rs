@@ -126,8 +126,7 @@ impl Cleaner {
     fn look_at_disks(&self, retention: &Retention) -> io::Result<DiskLevel> {
         let mut disks = self.disks()?;
         let decisive = decisive(&disks);
-        let (level, limit) =
-            decisive.map_or_else(Default::default, |disk| retention.thresholds.reached(&disk.usage));
+        let (level, limit) = decisive.map_or_else(Default::default, |disk| retention.thresholds.reached(&disk.usage));
         let path = decisive.map(|disk| disk.path.display().to_string()).unwrap_or_default();
         let told = std::mem::replace(&mut *self.level.lock(), level);
         if let Some(limit) = limit.filter(|_| level > told) {

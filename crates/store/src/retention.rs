@@ -6,7 +6,8 @@
 //! - Time goes on no faster than a clock that never jumps, from the time of day at the start on.
 //! - The time from the last use of the store (the mtime of `checkpoint`) to the start does not count for files of before:
 //!   nobody could get their messages meanwhile, and a clock that was set wrong while the machine was off looks the same.
-//! - A file changed later than that time goes by the machine's clock, which is the one it was changed under.
+//! - A file changed later than that time, by an hour or more, goes by the machine's clock, which is the one it was changed
+//!   under.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,8 +72,11 @@ impl RetentionClock {
         let started_ms = clock.now_ms();
         let away_ms = last_use_ms.map_or(0, |last| started_ms.saturating_sub(last).max(0));
         if away_ms >= HOUR_MS {
-            info!(hours = away_ms / HOUR_MS, "by the machine's clock the store was not in use for so long; files of before \
-                are kept for so much longer");
+            info!(
+                hours = away_ms / HOUR_MS,
+                "by the machine's clock the store was not in use for so long; files of before \
+                are kept for so much longer"
+            );
         }
         RetentionClock { started_ms, started_steady_ms: clock.steady_ms(), away_ms, ahead: AtomicBool::new(false) }
     }
@@ -86,8 +90,11 @@ impl RetentionClock {
         if self.ahead.swap(ahead, Ordering::Relaxed) != ahead {
             let hours = wall.saturating_sub(steady) / HOUR_MS;
             if ahead {
-                warn!(hours, "the machine's clock has jumped ahead; until the next start the age of files goes by the time \
-                    that has passed since this one");
+                warn!(
+                    hours,
+                    "the machine's clock has jumped ahead; until the next start the age of files goes by the time \
+                    that has passed since this one"
+                );
             } else {
                 info!("the machine's clock is back; the age of files goes by it");
             }
@@ -98,7 +105,7 @@ impl RetentionClock {
     /// How old a file is that was last changed at `modified_ms`. `of_before`: all of it was written by former runs.
     pub(crate) fn age_ms(&self, clock: &dyn Clock, modified_ms: i64, of_before: bool) -> i64 {
         let now = self.now_ms(clock);
-        let now = if modified_ms > now { clock.now_ms() } else { now };
+        let now = if modified_ms.saturating_sub(now) >= HOUR_MS { clock.now_ms() } else { now };
         let away = if of_before { self.away_ms } else { 0 };
         now.saturating_sub(modified_ms).saturating_sub(away)
     }
@@ -117,6 +124,8 @@ mod tests {
         assert_eq!(ages.age_ms(&clock, 50 * HOUR_MS, true), 51 * HOUR_MS);
         clock.set(90_000 * HOUR_MS);
         assert_eq!(ages.age_ms(&clock, 50 * HOUR_MS, true), 51 * HOUR_MS);
+        // Changed just before, when the machine's clock was a little ahead.
+        assert_eq!(ages.age_ms(&clock, 101 * HOUR_MS + 1000, true), -1000);
         // Changed under the new time.
         clock.advance(2 * HOUR_MS);
         assert_eq!(ages.age_ms(&clock, 90_000 * HOUR_MS, false), 2 * HOUR_MS);

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use codec::message::MessageRecord;
 use common::faults::{Faults, open_on, with};
 use common::{bodies, config, eventually, message, put, settle};
 use store::{
@@ -141,7 +142,9 @@ fn deleted_files_are_given_back_in_steps_and_never_under_a_reader() {
     let store = store.unwrap();
     let body = vec![7; 50 * MIB];
     let first = put(&store, "T", 0, &body);
-    (0..2).for_each(|_| drop(put(&store, "T", 0, &body)));
+    for _ in 0..2 {
+        put(&store, "T", 0, &body);
+    }
     settle(&store);
     let held = store.record_at(first.physical_offset).unwrap();
     let name = dir.path().join("commitlog/00000000000000000000");
@@ -153,7 +156,7 @@ fn deleted_files_are_given_back_in_steps_and_never_under_a_reader() {
     assert_eq!(nameless(dir.path()), [150 << 20]);
     assert_eq!(store.status().deleted_bytes_held, 150 << 20);
     assert!(faults.lens.lock().unwrap().is_empty());
-    assert!(held.iter().rev().skip(64).take(50 * MIB - 64).all(|byte| *byte == 7));
+    assert!(MessageRecord::parse(&held).unwrap().body == body);
     // Nothing of it can be asked for any more.
     assert_eq!((store.min_offset("T", 0), store.max_offset("T", 0)), (2, 3));
     assert!(store.record_at(first.physical_offset).is_none());
@@ -161,7 +164,7 @@ fn deleted_files_are_given_back_in_steps_and_never_under_a_reader() {
     eventually("release", || store.clean_now().is_ok() && nameless(dir.path()).is_empty());
     assert_eq!(*faults.lens.lock().unwrap(), [86 << 20, 22 << 20, 0]);
     assert_eq!(store.status().deleted_bytes_held, 0);
-    assert_eq!(bodies(&store, "T", 0), [body]);
+    assert!(bodies(&store, "T", 0) == [body]);
 }
 
 #[test]
@@ -193,7 +196,7 @@ fn queues_and_index_follow_the_log_at_once() {
     assert_eq!((found(0), found(599)), (0, 1));
     assert!(count(dir.path().join("index")) < index_files);
     // Index files are given back like those of the log.
-    assert!(nameless(dir.path()).is_empty());
+    eventually("release", || store.clean_now().is_ok() && nameless(dir.path()).is_empty());
     assert!(faults.lens.lock().unwrap().len() > index_files - count(dir.path().join("index")));
 }
 

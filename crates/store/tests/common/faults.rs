@@ -117,7 +117,9 @@ impl FileSystem for Faults {
         if self.nearly_full.lock().unwrap().is_some_and(|word| path.to_str().unwrap().contains(word)) {
             return Ok(DiskUsage { used: 86, available: 14 });
         }
-        if let Some((_, free)) = self.free.lock().unwrap().iter().find(|(word, _)| path.to_str().unwrap().contains(word)) {
+        if let Some((_, free)) =
+            self.free.lock().unwrap().iter().find(|(word, _)| path.to_str().unwrap().contains(word))
+        {
             return Ok(DiskUsage { used: free / 9, available: *free });
         }
         self.usage.lock().unwrap().map_or_else(|| RealFileSystem.usage(path), Ok)
