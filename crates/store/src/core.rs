@@ -33,7 +33,7 @@ pub(crate) struct Core {
     /// Held while the log is brought to the disk.
     pub(crate) flush_lock: Mutex<()>,
     poisoned: OnceLock<Arc<str>>,
-    disk_full: RwLock<[Option<PutError>; 2]>,
+    disk_full: RwLock<DiskFull>,
     retention: ArcSwap<Retention>,
     /// Something was dispatched since the last checkpoint.
     checkpoint_due: AtomicBool,
@@ -43,6 +43,19 @@ pub(crate) struct Core {
     stopping: AtomicBool,
     /// Threads are to end at once, leaving everything as a kill would.
     abandoned: AtomicBool,
+}
+
+/// Why puts are refused for want of space, by who found it.
+#[derive(Debug, Default)]
+struct DiskFull {
+    level: Option<PutError>,
+    no_room: Option<PutError>,
+}
+
+impl DiskFull {
+    fn reason(&self) -> Option<&PutError> {
+        self.level.as_ref().or(self.no_room.as_ref())
+    }
 }
 
 /// Who finds that a disk is full: each heals on its own.
@@ -124,18 +137,18 @@ impl Core {
 
     /// Why puts are refused for want of space, if they are.
     pub(crate) fn disk_full(&self) -> Option<PutError> {
-        self.disk_full.read().iter().flatten().next().cloned()
+        self.disk_full.read().reason().cloned()
     }
 
     /// Who looks for room found none, and puts are refused with `error` from now on; or there is some again.
     pub(crate) fn set_disk_full(&self, finding: Finding, error: Option<PutError>) {
         let mut disk_full = self.disk_full.write();
-        let before = disk_full.iter().any(Option::is_some);
+        let before = disk_full.reason().is_some();
         match finding {
-            Finding::Level => disk_full[0] = error,
-            Finding::NoRoom => disk_full[1] = error,
+            Finding::Level => disk_full.level = error,
+            Finding::NoRoom => disk_full.no_room = error,
         }
-        match disk_full.iter().flatten().next() {
+        match disk_full.reason() {
             Some(error) if !before => warn!(%error, "disk full, puts are refused"),
             None if before => info!("disk has room again, puts are accepted"),
             _ => {}

@@ -92,7 +92,7 @@ fn a_full_disk_for_consume_queues_refuses_puts_and_heals() {
     assert!(store.status().disk_full.is_some());
     faults.lift();
     settle(&store);
-    eventually("healing", || !store.status().disk_full.is_some());
+    eventually("healing", || store.status().disk_full.is_none());
     put(&store, "T", 0, b"last");
     settle(&store);
     let bodies = bodies(&store, "T", 0);
