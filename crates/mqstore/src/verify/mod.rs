@@ -3,6 +3,7 @@
 //! The log is read once, from its first file to its end. Each record looks up its unit in its queue and its entries in
 //! the index; then what is left over in queues and index is looked at.
 
+mod catch_up;
 mod index;
 mod lost;
 mod metadata;
@@ -11,8 +12,11 @@ mod report;
 
 pub use report::{Finding, Kind, MAX_FINDINGS, Report};
 
+use std::time::Duration;
+
 use store::offline::{LockHolder, OwnCheckpoint, TagsCodes, holder};
 
+use crate::clock;
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueFiles, StoreDir};
 use crate::log::{Event, LogReader};
@@ -26,11 +30,31 @@ pub(crate) use queues::{for_each_written, read_units};
 /// Java's messageDelayLevel.
 pub(crate) const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 
-/// Verifies a store.
+/// How long a broker that runs may take to bring into its queues what it had in its log.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Verifies a store. When a broker has it open, waits up to ten seconds for queues that are behind the log.
 ///
 /// # Errors
 /// When it cannot be looked at.
 pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
+    let mut deadline = None;
+    verify_while(store, &mut || {
+        let in_time = clock::now() < *deadline.get_or_insert_with(|| clock::now() + PATIENCE);
+        if in_time {
+            std::thread::sleep(PAUSE);
+        }
+        in_time
+    })
+}
+
+/// [`verify`] that asks `again`, where a queue of a store in use is behind the log, whether to look once more.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result<Report, ToolError> {
     let live = holder(&store.root).on("look at the lock of", &store.root)? != LockHolder::Free;
     let mut report = Report { live, ..Report::default() };
     let unclean = store.root.join("abort").exists();
@@ -58,8 +82,8 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
         );
     }
     let tags = TagsCodes::new(DELAY_LEVELS).map_err(ToolError::Refused)?;
-    let mut queue_check = queues::QueueCheck::new(store, &queues, &log, tags);
-    queue_check.check_files(&mut report, live);
+    let mut queue_check = queues::QueueCheck::new(store, &queues, &log, tags, live);
+    queue_check.check_files(&mut report);
     let mut index_check = index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
     index_check.check_files(&mut report);
 
@@ -117,14 +141,13 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
     let context = queues::Context {
         lost: &lost,
         log_end: end,
-        live,
         unclean,
         topics: topics.as_ref(),
         dispatched: own.map(|own| own.dispatched.max(own.durable)),
         emptied: own.map_or(0, |own| own.emptied),
     };
     let is_rocksdb = queues.is_rocksdb;
-    let ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context)? };
+    let ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context, again)? };
     index_check.finish(&mut report, &lost)?;
     metadata::check_files(store, &metadata, &queues, &mut report)?;
     if !is_rocksdb {

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use codec::message::{MessageRecord, sys_flag};
 use codec::properties::names;
 use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue, next_data};
 
+use super::catch_up::{Awaited, QueueNow};
 use super::lost::LostRanges;
 use super::report::{Kind, Report};
 use crate::error::{IoContext as _, ToolError};
@@ -82,6 +82,8 @@ pub(crate) struct QueueCheck<'a> {
     /// The last record that was in its queue.
     last_matched: u64,
     has_ext: bool,
+    /// A broker has the store open.
+    live: bool,
 }
 
 /// How the store is, as far as it matters here.
@@ -89,7 +91,6 @@ pub(crate) struct QueueCheck<'a> {
 pub(crate) struct Context<'a> {
     pub(crate) lost: &'a LostRanges,
     pub(crate) log_end: u64,
-    pub(crate) live: bool,
     /// Not stopped cleanly: what is not dispatched yet will be at the next start.
     pub(crate) unclean: bool,
     /// `None`: topics.json cannot be read.
@@ -106,6 +107,7 @@ impl<'a> QueueCheck<'a> {
         files: &'a QueueFiles,
         log: &'a LogFiles,
         tags: TagsCodes,
+        live: bool,
     ) -> QueueCheck<'a> {
         let mut check = QueueCheck {
             store,
@@ -121,6 +123,7 @@ impl<'a> QueueCheck<'a> {
             blanks: 0,
             last_matched: 0,
             has_ext: store.root.join("consumequeue_ext").is_dir(),
+            live,
         };
         for (index, queue) in files.queues.iter().enumerate() {
             let state = check.state(&queue.topic, queue.queue_id);
@@ -132,7 +135,7 @@ impl<'a> QueueCheck<'a> {
     }
 
     /// Names and lengths of the files.
-    pub(crate) fn check_files(&self, report: &mut Report, live: bool) {
+    pub(crate) fn check_files(&self, report: &mut Report) {
         let bytes = self.files.file_bytes;
         let remedy = || self.remedies.rebuild("queues");
         for queue in &self.files.queues {
@@ -140,7 +143,7 @@ impl<'a> QueueCheck<'a> {
             let mut expected = None;
             for (index, file) in queue.files.iter().enumerate() {
                 let at = |position| (file.path.clone(), Some(position));
-                if file.len != bytes && !(index == last && (file.len == 0 || live)) {
+                if file.len != bytes && !(index == last && (file.len == 0 || self.live)) {
                     let what = format!("the file has {} bytes where all others have {bytes}", file.len);
                     report.find(Kind::QueueFile, at(file.len.min(bytes)), what, remedy());
                 }
@@ -220,8 +223,15 @@ impl<'a> QueueCheck<'a> {
         lost: &LostRanges,
     ) -> Result<(), ToolError> {
         let index = self.state(topic, queue_id);
-        let unit = self.unit(index, at)?;
+        let mut unit = self.unit(index, at)?;
         let physical = expected.physical_offset;
+        if self.live && unit.is_some_and(|unit| unit != Unit::default() && !expected.fits(&unit)) {
+            // Half of it may have been written when it was read, perhaps long ago into the window.
+            if let Some(state) = self.states.get_mut(index) {
+                state.window = None;
+            }
+            unit = self.unit(index, at)?;
+        }
         let place = unit.filter(Unit::is_written).map(|unit| u64::try_from(unit.physical_offset).unwrap_or(0));
         if place != Some(physical) {
             let (kind, what) = match unit {
@@ -339,9 +349,11 @@ impl<'a> QueueCheck<'a> {
         mut self,
         report: &mut Report,
         context: &Context<'_>,
+        again: &mut dyn FnMut() -> bool,
     ) -> Result<HashMap<Box<str>, BTreeMap<i32, i64>>, ToolError> {
         let mut ends = HashMap::<Box<str>, BTreeMap<i32, i64>>::new();
         let begins = self.first_matches();
+        let mut caught_up = 0;
         for index in 0..self.states.len() {
             let end = self.look_through(index, context)?;
             let runs = self.states.get_mut(index).map(|state| std::mem::take(&mut state.runs)).unwrap_or_default();
@@ -353,13 +365,16 @@ impl<'a> QueueCheck<'a> {
             for run in runs {
                 if run.kind == Kind::QueueMissing && self.is_leftover(state, &run, context, &begins) {
                     leftovers += run.to - run.from;
-                } else if run.kind == Kind::QueueMissing && self.is_pending(state, &run, context)? {
+                } else if run.kind == Kind::QueueMissing && self.is_pending(&run, context) {
+                    let who = if self.live { "the broker" } else { "the next start" };
                     report.note(format!(
-                        "{} queue {}: {} messages are not dispatched yet; the next start does that",
+                        "{} queue {}: {} messages are not dispatched yet; {who} does that",
                         state.topic,
                         state.queue_id,
                         run.to - run.from
                     ));
+                } else if run.kind == Kind::QueueMissing && self.live && self.awaited(state, &run).comes(again)? {
+                    caught_up += u64::try_from(run.to - run.from).unwrap_or(0);
                 } else {
                     self.tell(report, state, &run);
                 }
@@ -372,7 +387,7 @@ impl<'a> QueueCheck<'a> {
             }
         }
         report.queues = self.files.queues.len() as u64;
-        report.units = self.matched;
+        report.units = self.matched + caught_up;
         if self.blanks > 0 {
             report.note(format!("{} blank units stand for messages that are gone", self.blanks));
         }
@@ -414,39 +429,31 @@ impl<'a> QueueCheck<'a> {
         unknown && !self.files.queues.is_empty()
     }
 
-    /// Whether records are only not yet in their queue.
-    fn is_pending(&self, state: &State, run: &Run, context: &Context<'_>) -> Result<bool, ToolError> {
-        if !context.live && !context.unclean {
-            return Ok(false);
+    /// Whether dispatch had not come to records when the log was read.
+    fn is_pending(&self, run: &Run, context: &Context<'_>) -> bool {
+        if self.live {
+            return run.physical_from > self.last_matched;
         }
-        if !context.live {
-            let from = context.dispatched.unwrap_or(self.last_matched + 1);
-            return Ok(run.physical_from >= from);
-        }
-        if run.physical_from > self.last_matched {
-            return Ok(true);
-        }
-        // Dispatched meanwhile, perhaps into a file that was not there yet.
-        let (path, position) = self.place(state, run.from);
-        let now = match File::open(&path) {
-            Ok(file) => read_at(&file, position, UNIT_LEN).on("read", &path)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error).on("open", &path),
-        };
-        Ok(units(&now).next().and_then(|unit| u64::try_from(unit.physical_offset).ok()) == Some(run.physical_from))
+        context.unclean && run.physical_from >= context.dispatched.unwrap_or(self.last_matched + 1)
     }
 
-    /// File and position in it of a unit.
-    fn place(&self, state: &State, queue_offset: i64) -> (PathBuf, u64) {
-        let dir = self.store.queues().join(&*state.topic).join(state.queue_id.to_string());
-        let base = queue_offset - queue_offset.rem_euclid(self.files.units_per_file());
-        let bytes = |units: i64| u64::try_from(units).unwrap_or(0).saturating_mul(UNIT_LEN as u64);
-        (dir.join(format!("{:020}", bytes(base))), bytes(queue_offset - base))
+    fn now<'s>(&'s self, state: &'s State) -> QueueNow<'s> {
+        QueueNow { store: self.store, files: self.files, topic: &state.topic, queue_id: state.queue_id }
+    }
+
+    fn awaited<'s>(&'s self, state: &'s State, run: &Run) -> Awaited<'s> {
+        Awaited {
+            queue: self.now(state),
+            from: run.from,
+            to: run.to,
+            physical_from: run.physical_from,
+            physical_to: run.physical_to,
+        }
     }
 
     fn tell(&self, report: &mut Report, state: &State, run: &Run) {
         let count = run.to - run.from;
-        let (file, position) = self.place(state, run.from);
+        let (file, position) = self.now(state).place(run.from);
         let which = match count {
             1 => format!("unit {}", run.from),
             _ => format!("units {} to {}", run.from, run.to - 1),
@@ -491,7 +498,7 @@ impl<'a> QueueCheck<'a> {
             }
             expect = at + 1;
             let physical = u64::try_from(unit.physical_offset).unwrap_or(u64::MAX);
-            if unit.is_written() && (context.live && physical >= context.log_end) {
+            if unit.is_written() && (self.live && physical >= context.log_end) {
                 return;
             }
             let before = first.is_none_or(|first| at < first);
@@ -510,11 +517,17 @@ impl<'a> QueueCheck<'a> {
         }
         self.blanks += u64::try_from(expired).unwrap_or(0);
         for (from, to, unit) in troubles {
+            // Half of it may have been written when it was read.
+            let unit = match (unit, self.states.get(index)) {
+                (Some(unit), Some(state)) if self.live => Some(self.now(state).unit(from)?.unwrap_or(unit)),
+                (unit, _) => unit,
+            };
+            let behind = |unit: &Unit| {
+                unit.is_written() && u64::try_from(unit.physical_offset).is_ok_and(|at| at >= context.log_end)
+            };
             match unit {
-                Some(unit)
-                    if u64::try_from(unit.physical_offset)
-                        .is_ok_and(|at| unit.is_written() && at >= context.log_end) =>
-                {
+                Some(unit) if self.live && behind(&unit) => {}
+                Some(unit) if behind(&unit) => {
                     let what = format!("{}, but the log ends at {}", says(&unit), context.log_end);
                     self.add_run(index, Kind::QueueExtra, from..to, context.log_end, what);
                 }
@@ -552,6 +565,11 @@ struct Expected {
 }
 
 impl Expected {
+    /// Whether a unit is that of the record, in every field.
+    fn fits(&self, unit: &Unit) -> bool {
+        u64::try_from(unit.physical_offset) == Ok(self.physical_offset) && self.problem(unit).is_none()
+    }
+
     fn problem(&self, unit: &Unit) -> Option<String> {
         if unit.size != self.size {
             return Some(format!("it says the record has {} bytes, it has {}", unit.size, self.size));
