@@ -15,6 +15,8 @@ use crate::log::int;
 pub(crate) const DEFAULT: Layout = Layout { slots: 5_000_000, entries: 20_000_000 };
 /// Layouts that are tried on a file of another length.
 const MAX_TRIES: u32 = 200_000;
+/// Entries whose chains tell whether a layout fits.
+const SAMPLE: u32 = 32;
 /// Entries of one chain that the header does not count yet.
 const MAX_UNCOUNTED: u32 = 10_000;
 /// Longest chain that is followed.
@@ -107,7 +109,20 @@ fn fits(file: &File, layout: Layout, header: &Header) -> std::io::Result<bool> {
         let leads_on = same_slot(&newer) && newer.previous < number && first != Entry::default();
         number = if leads_on { newer.previous } else { 0 };
     }
-    Ok(number == last_number && (last.previous == 0 || same_slot(&entry(last.previous)?)))
+    if number != last_number {
+        return Ok(false);
+    }
+    // In another layout chains lead anywhere; in this one some entries may be damaged.
+    let (mut right, mut wrong) = (0, 0);
+    for number in last_number.saturating_sub(SAMPLE).max(1)..=last_number {
+        let one = entry(number)?;
+        if one.previous != 0 {
+            let slot = |entry: &Entry| layout.slot_position(entry.key_hash);
+            let leads_back = one.previous < number && slot(&entry(one.previous)?) == slot(&one);
+            *(if leads_back { &mut right } else { &mut wrong }) += 1;
+        }
+    }
+    Ok(wrong * 4 <= right)
 }
 
 /// Hashes under which a record must be in the index, and under which it may be: brokers before 5.5 do not index tags.

@@ -10,10 +10,8 @@ use common::{
     assert_sound, check, config, contents, copy, dir, fill, golden, made, metadata, open, queue_place, restore,
 };
 use mqstore::dump::{Form, Selection, dump};
-use mqstore::files::StoreDir;
 use mqstore::inspect::inspect;
-use mqstore::rebuild::{Settings, What, rebuild};
-use mqstore::verify::{Kind, verify, verify_while};
+use mqstore::verify::{Kind, verify_while};
 use serde_json::Value;
 use store::offline::StoreLock;
 
@@ -212,34 +210,4 @@ fn messages_are_found_in_every_way() {
 
 fn found_id(value: &Value) -> String {
     value["msgId"].as_str().unwrap().to_owned()
-}
-
-#[test]
-fn a_store_with_every_format_is_sound_and_stays_so_when_queues_are_built_again() {
-    let root = tempfile::tempdir().unwrap();
-    copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/5.5.0-formats"), root.path());
-    let logs = ["log-a", "log-b"].map(|name| root.path().join(name));
-    let lens = [
-        ("log-a", 16_384),
-        ("log-b", 16_384),
-        ("consumequeue", 20_000),
-        ("consumequeue_ext", 1024),
-        ("batchconsumequeue", 460),
-        ("index", 40 + 100 * 4 + 400 * 20),
-    ];
-    for (name, len) in lens {
-        for (path, _) in contents(&root.path().join(name)) {
-            let path = root.path().join(name).join(path);
-            std::fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
-        }
-    }
-    let store = StoreDir::new(root.path(), &logs).unwrap();
-    let sound = || {
-        let report = verify(&store).unwrap();
-        assert!(report.sound, "{}", report.text());
-        report.units
-    };
-    let before = sound();
-    rebuild(&store, What::Queues, &Settings::default(), true).unwrap();
-    assert_eq!(sound(), before);
 }

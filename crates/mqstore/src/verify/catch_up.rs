@@ -6,63 +6,40 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
-use codec::consume_queue::{UNIT_LEN, Unit, units};
+use codec::consume_queue::Unit;
 
+use super::runs::Run;
 use crate::error::{IoContext as _, ToolError};
-use crate::files::{QueueFiles, StoreDir, read_at};
+use crate::files::{QueueFiles, read_at};
+use crate::queue_units;
 
 /// Units read at a time.
 const CHUNK: i64 = 3000;
 
-/// One queue, read anew each time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct QueueNow<'a> {
-    pub(crate) store: &'a StoreDir,
-    pub(crate) files: &'a QueueFiles,
-    pub(crate) topic: &'a str,
-    pub(crate) queue_id: i32,
+/// The unit of a queue as it is now; `None` where the queue has no file.
+pub(crate) fn unit_now(files: &QueueFiles, topic: &str, queue_id: i32, at: i64) -> Result<Option<Unit>, ToolError> {
+    Ok(queue_units::first(&read_now(files, topic, queue_id, at, 1)?))
 }
 
-impl QueueNow<'_> {
-    /// File and position in it of a unit.
-    pub(crate) fn place(&self, queue_offset: i64) -> (PathBuf, u64) {
-        let dir = self.store.queues().join(self.topic).join(self.queue_id.to_string());
-        let base = queue_offset - queue_offset.rem_euclid(self.files.units_per_file());
-        let bytes = |units: i64| u64::try_from(units).unwrap_or(0).saturating_mul(UNIT_LEN as u64);
-        (dir.join(format!("{:020}", bytes(base))), bytes(queue_offset - base))
-    }
-
-    /// The unit at a queue offset; `None` where the queue has no file.
-    pub(crate) fn unit(&self, queue_offset: i64) -> Result<Option<Unit>, ToolError> {
-        Ok(units(&self.read(queue_offset, 1)?).next())
-    }
-
-    /// Up to `count` units of one file.
-    fn read(&self, queue_offset: i64, count: i64) -> Result<Vec<u8>, ToolError> {
-        let (path, position) = self.place(queue_offset);
-        let len = usize::try_from(count).unwrap_or(0).saturating_mul(UNIT_LEN);
-        match File::open(&path) {
-            Ok(file) => read_at(&file, position, len).on("read", &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error).on("open", &path),
-        }
+/// Up to `count` units of one file as it is now.
+fn read_now(files: &QueueFiles, topic: &str, queue_id: i32, at: i64, count: i64) -> Result<Vec<u8>, ToolError> {
+    let (path, position) = files.place(topic, queue_id, at);
+    let len = usize::try_from(count).unwrap_or(0).saturating_mul(files.unit_len);
+    match File::open(&path) {
+        Ok(file) => read_at(&file, position, len).on("read", &path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).on("open", &path),
     }
 }
 
 /// Records that had no unit when they were looked up.
 #[derive(Debug)]
 pub(crate) struct Awaited<'a> {
-    pub(crate) queue: QueueNow<'a>,
-    /// Queue offset of the first one.
-    pub(crate) from: i64,
-    /// One behind the last.
-    pub(crate) to: i64,
-    /// Where the first one lies in the log.
-    pub(crate) physical_from: u64,
-    /// Where the last one lies.
-    pub(crate) physical_to: u64,
+    pub(crate) files: &'a QueueFiles,
+    pub(crate) topic: &'a str,
+    pub(crate) queue_id: i32,
+    pub(crate) run: &'a Run,
 }
 
 /// How they are now.
@@ -95,19 +72,19 @@ impl Awaited<'_> {
     }
 
     fn look(&self) -> Result<Look, ToolError> {
-        let per_file = self.queue.files.units_per_file();
+        let per_file = self.files.units_per_file();
         let mut missing = None;
-        let mut at = self.from;
+        let mut at = self.run.from;
         // One more than awaited tells whether the queue goes on.
-        while at <= self.to {
-            let count = (self.to - at + 1).min(CHUNK).min(per_file - at.rem_euclid(per_file));
-            let bytes = self.queue.read(at, count)?;
-            let found = units(&bytes).map(Some).chain(std::iter::repeat(None));
+        while at <= self.run.to {
+            let count = (self.run.to - at + 1).min(CHUNK).min(per_file - at.rem_euclid(per_file));
+            let bytes = read_now(self.files, self.topic, self.queue_id, at, count)?;
+            let found = bytes.chunks_exact(self.files.unit_len).map(queue_units::first).chain(std::iter::repeat(None));
             for (at, unit) in (at..at.saturating_add(count)).zip(found) {
                 match (unit.filter(Unit::is_written), missing) {
                     (Some(_), Some(missing)) => return Ok(Look::Passed(missing)),
                     (Some(unit), None) if !self.fits(at, &unit) => return Ok(Look::Passed(at)),
-                    (None, None) if at < self.to => missing = Some(at),
+                    (None, None) if at < self.run.to => missing = Some(at),
                     _ => {}
                 }
             }
@@ -117,7 +94,7 @@ impl Awaited<'_> {
     }
 
     fn fits(&self, at: i64, unit: &Unit) -> bool {
-        let physical = u64::try_from(unit.physical_offset).unwrap_or(u64::MAX);
-        (at != self.from || physical == self.physical_from) && (at + 1 != self.to || physical == self.physical_to)
+        let (run, physical) = (self.run, u64::try_from(unit.physical_offset).unwrap_or(u64::MAX));
+        (at != run.from || physical == run.physical_from) && (at + 1 != run.to || physical == run.physical_to)
     }
 }

@@ -3,12 +3,16 @@
 //! The log is read once, from its first file to its end. Each record looks up its unit in its queue and its entries in
 //! the index; then what is left over in queues and index is looked at.
 
+mod batches;
 mod catch_up;
+mod extensions;
 mod index;
 mod lost;
 mod metadata;
+mod queue_files;
 mod queues;
 mod report;
+mod runs;
 
 pub use report::{Finding, Kind, MAX_FINDINGS, Report};
 
@@ -23,9 +27,10 @@ use crate::log::{Event, LogReader};
 use crate::metadata::Metadata;
 use crate::progress::Progress;
 use crate::remedy::Remedies;
+use batches::BatchCheck;
+use extensions::ExtensionCheck;
 use lost::LostRanges;
-
-pub(crate) use queues::{for_each_written, read_units};
+use queues::{Context, QueueCheck};
 
 /// Java's messageDelayLevel.
 pub(crate) const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
@@ -69,7 +74,9 @@ pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result
     // Before the log: a queue that is written meanwhile is never behind it.
     let index = crate::index::list(&store.index())?;
     let log = LogFiles::list(store)?;
-    let queues = QueueFiles::list(&store.queues())?;
+    let queues = QueueFiles::list(store)?;
+    let batches = QueueFiles::list_batches(store)?;
+    let extensions = QueueFiles::list_extensions(store)?;
     let remedies = Remedies::new(store);
 
     check_log_files(&log, &remedies, &mut report);
@@ -82,8 +89,12 @@ pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result
         );
     }
     let tags = TagsCodes::new(DELAY_LEVELS).map_err(ToolError::Refused)?;
-    let mut queue_check = queues::QueueCheck::new(store, &queues, &log, tags, live);
-    queue_check.check_files(&mut report);
+    for files in [&queues, &batches, &extensions] {
+        queue_files::check(files, live, &remedies, &mut report);
+    }
+    let mut batch_check = BatchCheck::new(&batches, &log, tags.clone(), remedies.clone(), live)?;
+    let extension_check = ExtensionCheck::new(&extensions, remedies.clone(), live);
+    let mut queue_check = QueueCheck::new(&queues, extension_check, &log, tags, remedies.clone(), live);
     let mut index_check = index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
     index_check.check_files(&mut report);
 
@@ -108,7 +119,11 @@ pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result
             } else {
                 report.records += 1;
             }
-            queue_check.record(&located.record, located.offset, &mut report, &lost)?;
+            let is_batch = batch_check.takes(&located.record);
+            if is_batch {
+                batch_check.record(&located.record, located.offset, &mut report, &lost)?;
+            }
+            queue_check.record(&located.record, located.offset, is_batch, &mut report, &lost)?;
             index_check.record(&located.record, located.offset, located.problem.is_none(), &mut report, &lost)
         }
         Event::Filler { offset, problem } => {
@@ -138,16 +153,19 @@ pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result
     check_checkpoint(store, own.as_ref(), end, &remedies, &mut report);
 
     let topics = metadata::topic_queues(&metadata);
-    let context = queues::Context {
+    let context = Context {
         lost: &lost,
         log_end: end,
+        live,
+        no_queues: queues.queues.is_empty() && batches.queues.is_empty(),
         unclean,
         topics: topics.as_ref(),
         dispatched: own.map(|own| own.dispatched.max(own.durable)),
         emptied: own.map_or(0, |own| own.emptied),
     };
     let is_rocksdb = queues.is_rocksdb;
-    let ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context, again)? };
+    let mut ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context, again)? };
+    batch_check.finish(&mut report, &context, &mut ends, again)?;
     index_check.finish(&mut report, &lost)?;
     metadata::check_files(store, &metadata, &queues, &mut report)?;
     if !is_rocksdb {
