@@ -14,6 +14,7 @@ use crate::processor::consumer_send_msg_back::ConsumerSendMsgBackProcessor;
 use crate::processor::lock_batch_mq::LockBatchMqProcessor;
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
 use crate::processor::query_message::QueryMessageProcessor;
+use crate::processor::reply_message::ReplyMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
 use protocol::operation::*;
 use remoting::routes::{Lane, Routes};
@@ -85,6 +86,7 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         store_host: p.store_host,
         ids: p.ids.clone(),
     });
+    let reply = Arc::new(ReplyMessageProcessor { send: send.clone(), producers: p.producers.clone() });
     let send_back = Arc::new(ConsumerSendMsgBackProcessor {
         store: p.store.clone(),
         topics: p.topics.clone(),
@@ -114,6 +116,8 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         .on::<SendMessage>(Lane::Connection, send.clone())
         .on::<SendMessageV2>(Lane::Connection, send.clone())
         .on::<SendBatchMessage>(Lane::Connection, send)
+        .on::<SendReplyMessage>(Lane::Connection, reply.clone())
+        .on::<SendReplyMessageV2>(Lane::Connection, reply)
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
         .on::<HeartBeat>(Lane::Connection, clients.clone())
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
