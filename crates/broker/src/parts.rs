@@ -14,9 +14,10 @@ use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub levels: Arc<DelayLevels>,
     /// Delivery of delayed messages.
     pub schedule: Arc<ScheduleOffsets>,
+    /// Half messages.
+    pub transactions: Arc<Transactions>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
     /// Messages.
@@ -81,6 +84,7 @@ pub struct Parts {
 struct Arrivals {
     hold: Arc<PullRequestHold>,
     schedule: Arc<ScheduleOffsets>,
+    transactions: Arc<Transactions>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -88,6 +92,8 @@ impl MessageArrivingListener for Arrivals {
         self.hold.arrived(arrival.topic, arrival.queue_id, arrival.queue_offset, arrival.tags_code);
         if arrival.topic == SCHEDULE_TOPIC {
             self.schedule.arrived(arrival.queue_id);
+        } else if [TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC].contains(&arrival.topic) {
+            self.transactions.arrived();
         }
     }
 }
@@ -111,7 +117,8 @@ impl Parts {
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let transactions = Arc::new(Transactions::open(&root));
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone(), transactions: transactions.clone() };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
@@ -134,6 +141,7 @@ impl Parts {
             topics,
             levels,
             schedule,
+            transactions,
             hold,
             store,
             store_host,

@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod record;
 
 pub mod scratch;
+pub mod transaction;
 pub mod wire;
 
 pub use cases::{run_own, run_shared, unique};

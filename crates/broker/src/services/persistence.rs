@@ -5,6 +5,7 @@ use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::transaction::Transactions;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(super) struct Written {
     offsets: u64,
     schedule: u64,
+    transactions: i64,
 }
 
 /// Persists.
@@ -25,6 +27,7 @@ pub(super) struct Persistence {
     pub(super) groups: Arc<SubscriptionGroupManager>,
     pub(super) offsets: Arc<ConsumerOffsetManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) transactions: Arc<Transactions>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -68,13 +71,20 @@ impl Persistence {
     }
 
     fn write_offsets(&self) {
-        let now = Written { offsets: self.offsets.changes(), schedule: self.schedule.changes() };
+        let now = Written {
+            offsets: self.offsets.changes(),
+            schedule: self.schedule.changes(),
+            transactions: self.transactions.metrics.changes(),
+        };
         let before = std::mem::replace(&mut *self.written.lock(), now);
         if now.offsets != before.offsets {
             self.offsets.persist();
         }
         if now.schedule != before.schedule {
             self.schedule.persist();
+        }
+        if now.transactions != before.transactions {
+            self.transactions.metrics.persist();
         }
     }
 
