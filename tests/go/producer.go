@@ -37,7 +37,7 @@ func startProducer(o options) (fields, error) {
 func stopProducer(o options) (fields, error) {
 	found, ok := producers.LoadAndDelete(o["name"])
 	if !ok {
-		return nil, errors.New("no producer " + o["name"])
+		return nil, stopTransactional(o)
 	}
 	return nil, found.(rocketmq.Producer).Shutdown()
 }

@@ -24,11 +24,13 @@ pub mod schedule;
 pub mod services;
 pub mod subscription_group_manager;
 pub mod topic_config_manager;
+pub mod transaction;
 
 use crate::config_manager::BrokerConfigManager;
 use crate::parts::{Parts, PartsError};
 use crate::routes::BrokerRoutes;
 use crate::services::Services;
+use crate::transaction::ops::OpStyle;
 use codec::frame::SerializeType;
 use remoting::client::{Client, ClientConfig};
 use remoting::server::{Server, ServerConfig};
@@ -127,7 +129,11 @@ impl Broker {
             server.shutdown(CLOSE_PATIENCE).await;
         }
         client.shutdown();
-        // Offsets committed by the last requests.
+        // What the last requests decided and committed.
+        let style = OpStyle::of(&parts.config.get(), parts.store_host);
+        if let Err(error) = parts.transactions.ops.flush(&parts.store, style, remoting::clock::now_ms()) {
+            tracing::warn!(%error, "decisions over half messages not written: producers will be asked again");
+        }
         parts.offsets.persist();
         let store = parts.store.clone();
         if tokio::task::spawn_blocking(move || store.shutdown()).await.is_err() {

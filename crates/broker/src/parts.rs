@@ -15,10 +15,11 @@ use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use filter::{BloomError, BloomFilter};
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub levels: Arc<DelayLevels>,
     /// Delivery of delayed messages.
     pub schedule: Arc<ScheduleOffsets>,
+    /// Half messages.
+    pub transactions: Arc<Transactions>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
     /// Messages.
@@ -87,6 +90,7 @@ struct Arrivals {
     schedule: Arc<ScheduleOffsets>,
     filters: Arc<ConsumerFilterManager>,
     config: Arc<BrokerConfigManager>,
+    transactions: Arc<Transactions>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -94,6 +98,8 @@ impl MessageArrivingListener for Arrivals {
         self.hold.arrived(arrival);
         if arrival.topic == SCHEDULE_TOPIC {
             self.schedule.arrived(arrival.queue_id);
+        } else if [TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC].contains(&arrival.topic) {
+            self.transactions.arrived();
         }
     }
 
@@ -126,11 +132,13 @@ impl Parts {
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
         let config = Arc::new(config);
         let filters = Arc::new(ConsumerFilterManager::open(&root, bloom_filter(&options)?, clock::now_ms())?);
+        let transactions = Arc::new(Transactions::open(&root));
         let arrivals = Arrivals {
             hold: hold.clone(),
             schedule: schedule.clone(),
             filters: filters.clone(),
             config: config.clone(),
+            transactions: transactions.clone(),
         };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
@@ -155,6 +163,7 @@ impl Parts {
             filters,
             levels,
             schedule,
+            transactions,
             hold,
             store,
             store_host,

@@ -7,12 +7,15 @@ use protocol::body::client::{Connection, ProducerInfo};
 use remoting::channel::Channel;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Groups that have at least one connected member.
 #[derive(Debug, Default)]
 pub struct ProducerManager {
     /// By group, then channel id.
     groups: RwLock<HashMap<String, BTreeMap<u64, ClientChannelInfo>>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
 }
 
 impl ProducerManager {
@@ -69,6 +72,16 @@ impl ProducerManager {
     pub fn connections(&self, group: &str) -> Option<Vec<Connection>> {
         let groups = self.groups.read();
         groups.get(group).map(|clients| clients.values().map(ClientChannelInfo::connection).collect())
+    }
+
+    /// The connections of a group, another one first each time.
+    pub fn in_turn(&self, group: &str) -> Vec<Arc<Channel>> {
+        let groups = self.groups.read();
+        let Some(clients) = groups.get(group) else { return Vec::new() };
+        let mut channels: Vec<_> = clients.values().map(|client| client.channel.clone()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % channels.len().max(1);
+        channels.rotate_left(turn);
+        channels
     }
 
     /// The connection of the client with this id; of several the newest.

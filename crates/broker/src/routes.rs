@@ -11,6 +11,7 @@ use crate::processor::admin::topic::TopicAdmin;
 use crate::processor::client_manage::ClientManageProcessor;
 use crate::processor::consumer_manage::ConsumerManageProcessor;
 use crate::processor::consumer_send_msg_back::ConsumerSendMsgBackProcessor;
+use crate::processor::end_transaction::EndTransactionProcessor;
 use crate::processor::lock_batch_mq::LockBatchMqProcessor;
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
 use crate::processor::query_message::QueryMessageProcessor;
@@ -83,8 +84,16 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         stats: p.stats.clone(),
         config: p.config.clone(),
         levels: p.levels.clone(),
+        transactions: p.transactions.clone(),
         store_host: p.store_host,
         ids: p.ids.clone(),
+    });
+    let end_transaction = Arc::new(EndTransactionProcessor {
+        store: p.store.clone(),
+        transactions: p.transactions.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        store_host: p.store_host,
     });
     let reply = Arc::new(ReplyMessageProcessor { send: send.clone(), producers: p.producers.clone() });
     let send_back = Arc::new(ConsumerSendMsgBackProcessor {
@@ -119,6 +128,8 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         .on::<SendReplyMessage>(Lane::Connection, reply.clone())
         .on::<SendReplyMessageV2>(Lane::Connection, reply)
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
+        .on::<EndTransaction>(Lane::Connection, end_transaction.clone())
+        .on::<ResumeCheckHalfMessage>(lanes.admin.clone(), end_transaction)
         .on::<HeartBeat>(Lane::Connection, clients.clone())
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
         .on::<CheckClientConfig>(Lane::Connection, clients.clone())

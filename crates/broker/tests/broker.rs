@@ -8,17 +8,20 @@ use bytes::Bytes;
 use codec::command::Command;
 use codec::fields::NoHeader;
 use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
-use codec::message::{MessageRecord, records};
+use codec::message::{MessageRecord, parse_message_id, records, sys_flag};
 use protocol::body::topic::KvTable;
 use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader};
 use protocol::header::send::{ConsumerSendMsgBackRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
+use protocol::header::transaction::EndTransactionRequestHeader;
+use protocol::names::{TRANS_GROUP, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use protocol::operation::{
-    ConsumerSendMsgBack, GetBrokerRuntimeInfo, GetMaxOffset, PullMessage, SendMessageV2, UpdateBrokerConfig,
+    ConsumerSendMsgBack, EndTransaction, GetBrokerRuntimeInfo, GetMaxOffset, PullMessage, SendMessageV2,
+    UpdateBrokerConfig,
 };
 use protocol::response_code::{
-    MESSAGE_ILLEGAL, NO_PERMISSION, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS,
-    SYSTEM_ERROR, TOPIC_NOT_EXIST,
+    MESSAGE_ILLEGAL, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS, SYSTEM_ERROR,
+    TOPIC_NOT_EXIST,
 };
 use protocol::sys_flag::pull;
 use remoting::client::{Client, ClientConfig};
@@ -75,7 +78,7 @@ impl Running {
             default_topic_queue_nums: 1,
             queue_id: 0,
             sys_flag: 0,
-            born_timestamp: 1,
+            born_timestamp: remoting::clock::now_ms(),
             flag: 0,
             properties: Some(properties.into()),
             reconsume_times: None,
@@ -107,6 +110,23 @@ impl Running {
         };
         change(&mut header);
         self.client.call::<PullMessage>(&self.addr, &header, Bytes::new(), PATIENCE).await.unwrap()
+    }
+
+    /// Decides over a half message.
+    async fn end_transaction(&self, sent: &Command, commit_or_rollback: i32) -> Command {
+        assert_eq!(sent.code, SUCCESS, "{:?}", sent.remark);
+        let sent = sent.header::<SendMessageResponseHeader>().unwrap();
+        let header = EndTransactionRequestHeader {
+            topic: None,
+            producer_group: "p".into(),
+            tran_state_table_offset: sent.queue_offset,
+            commit_log_offset: parse_message_id(&sent.msg_id).unwrap().1,
+            commit_or_rollback,
+            from_transaction_check: false,
+            msg_id: None,
+            transaction_id: None,
+        };
+        self.client.call::<EndTransaction>(&self.addr, &header, Bytes::new(), PATIENCE).await.unwrap()
     }
 
     async fn max_offset(&self, topic: &str) -> i64 {
@@ -145,9 +165,10 @@ fn only_record(answer: &Command) -> MessageRecord<'_> {
 async fn what_is_not_supported_is_refused_and_stores_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let running = start(dir.path(), |_| {}).await;
-    for half in ["TRAN_MSG\u{1}true\u{2}", "TRAN_MSG\u{1}true\u{2}DELAY\u{1}1\u{2}"] {
-        refused(&running.send("T", half).await, NO_PERMISSION, "transaction");
+    for late in ["DELAY\u{1}1\u{2}", "TIMER_DELAY_SEC\u{1}5\u{2}"] {
+        refused(&running.send("T", &format!("TRAN_MSG\u{1}true\u{2}{late}")).await, MESSAGE_ILLEGAL, "transaction");
     }
+    assert_eq!(running.max_offset(TRANS_HALF_TOPIC).await, 0);
     for timer in ["TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
         refused(&running.send("T", &format!("{timer}\u{1}5\u{2}")).await, MESSAGE_ILLEGAL, timer);
     }
@@ -311,5 +332,57 @@ async fn a_frame_of_tls_closes_the_connection_only() {
     });
     assert!(closed.await.unwrap());
     assert_eq!(running.send("T", "").await.code, SUCCESS);
+    running.broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_over_the_original_counts_for_the_copies_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), |options| {
+        options.broker.transaction_time_out = 100;
+        options.broker.transaction_check_interval = 100;
+        options.broker.transaction_op_batch_interval = 10;
+    })
+    .await;
+    let half = "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}3600\u{2}";
+    let sent = running.send("T", half).await;
+    // Nobody is to be asked for an hour: it is put behind the others, round after round.
+    let offsets = running.broker.parts().offsets.clone();
+    let committed = |topic: &str| offsets.query(TRANS_GROUP, topic, 0).unwrap_or(0);
+    let until = |what: &'static str, done: Box<dyn Fn() -> bool>| async move {
+        let waiting = async {
+            while !done() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{what}");
+    };
+    until("it is put behind", Box::new(|| committed(TRANS_HALF_TOPIC) > 2)).await;
+    let call = running.end_transaction(&sent, sys_flag::TRANSACTION_COMMIT_TYPE).await;
+    assert_eq!(call.code, SUCCESS, "{:?}", call.remark);
+    running.until_max_offset("T", 1).await;
+    let store = running.broker.parts().store.clone();
+    let end = |topic: &str| store.max_offset(topic, 0);
+    let settled = |topic: &str| committed(topic) == end(topic);
+    until("no copy is left", Box::new(|| settled(TRANS_HALF_TOPIC) && settled(TRANS_OP_HALF_TOPIC))).await;
+    assert_eq!((end("T"), end(TRANS_OP_HALF_TOPIC)), (1, 1));
+    running.broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decisions_that_were_gathered_are_written_at_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), |options| options.broker.transaction_op_batch_interval = 3_600_000).await;
+    for end in 1..=2 {
+        let sent = running.send("T", "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}").await;
+        let answer = running.end_transaction(&sent, sys_flag::TRANSACTION_COMMIT_TYPE).await;
+        assert_eq!(answer.code, SUCCESS, "{:?}", answer.remark);
+        running.until_max_offset("T", end).await;
+    }
+    assert_eq!(running.max_offset(TRANS_OP_HALF_TOPIC).await, 0);
+    running.broker.shutdown().await;
+    let running = start(dir.path(), |_| {}).await;
+    let answer = running.pull(TRANS_OP_HALF_TOPIC, 0, |_| {}).await;
+    assert_eq!(only_record(&answer).body, b"0,1,");
     running.broker.shutdown().await;
 }

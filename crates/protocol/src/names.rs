@@ -21,6 +21,8 @@ pub const TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 pub const TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 /// Half messages whose fate was asked too often.
 pub const TRANS_CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// The group that reads half messages and decisions.
+pub const TRANS_GROUP: &str = "CID_RMQ_SYS_TRANS";
 /// For the broker's own check.
 pub const SELF_TEST_TOPIC: &str = "SELF_TEST_TOPIC";
 /// Tells of pulls outside the range of a queue.

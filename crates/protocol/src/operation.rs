@@ -1,7 +1,7 @@
 //! The table of operations: request code, request header, response header. A handler is written for one of these types;
 //! several codes may share headers.
 
-use crate::header::{admin::*, client::*, namesrv::*, offset::*, pull::*, query::*, send::*, topic::*};
+use crate::header::{admin::*, client::*, namesrv::*, offset::*, pull::*, query::*, send::*, topic::*, transaction::*};
 use codec::fields::{CommandHeader, FieldError, Fields, NoHeader};
 
 /// One kind of request.
@@ -64,6 +64,7 @@ operations! {
     SendReplyMessageV2 = 325, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     ConsumerSendMsgBack = 36, ConsumerSendMsgBackRequestHeader => NoHeader;
+    EndTransaction = 37, EndTransactionRequestHeader => NoHeader;
     PullMessage = 11, PullMessageRequestHeader => PullMessageResponseHeader;
     LitePullMessage = 361, PullMessageRequestHeader => PullMessageResponseHeader;
     QueryMessage = 12, QueryMessageRequestHeader => QueryMessageResponseHeader;
@@ -122,6 +123,7 @@ operations! {
     CleanExpiredConsumeQueue = 306, NoHeader => NoHeader;
     CleanUnusedTopic = 316, NoHeader => NoHeader;
     DeleteExpiredCommitLog = 329, NoHeader => NoHeader;
+    ResumeCheckHalfMessage = 323, ResumeCheckHalfMessageRequestHeader => NoHeader;
 
     // To the nameserver.
     PutKvConfig = 100, PutKvConfigRequestHeader => NoHeader;
@@ -149,6 +151,7 @@ operations! {
     GetRouteInfoByTopic = 105, GetRouteInfoRequestHeader => NoHeader;
 
     // Towards clients and brokers, over the connection they opened.
+    CheckTransactionState = 39, CheckTransactionStateRequestHeader => NoHeader;
     NotifyConsumerIdsChanged = 40, ConsumerGroupRequestHeader => NoHeader;
     ResetConsumerClientOffset = 220, ResetOffsetRequestHeader => NoHeader;
     GetConsumerStatusFromClient = 221, GetConsumerStatusRequestHeader => NoHeader;

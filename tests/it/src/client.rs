@@ -300,7 +300,8 @@ impl Drop for Pull<'_> {
     }
 }
 
-fn sent(results: &Value) -> Vec<Sent> {
+/// The sends in a driver's answer.
+pub fn sent(results: &Value) -> Vec<Sent> {
     let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
     let number = |one: &Value, key: &str| one[key].as_i64().unwrap_or(-1);
     results

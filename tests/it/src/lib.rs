@@ -23,6 +23,7 @@ pub mod record;
 
 pub mod scratch;
 pub mod sql;
+pub mod transaction;
 pub mod wire;
 
 pub use cases::{run_own, run_shared, unique};

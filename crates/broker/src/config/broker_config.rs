@@ -181,7 +181,7 @@ daemon::options! {
         transactionCheckRocksdbMaxThreads => transaction_check_rocksdb_max_threads: i32 = 5; Count, Boot, N, "most threads of the RocksDB transaction check";
         transactionCheckRocksdbQueueCapacity => transaction_check_rocksdb_queue_capacity: i32 = 2000; Count, Boot, N, "queue of the RocksDB transaction check";
         transactionOpMsgMaxSize => transaction_op_msg_max_size: i32 = 4096; Bytes, Live, Y, "op record size";
-        transactionOpBatchInterval => transaction_op_batch_interval: i32 = 3000; Ms, Boot, Y, "op batch delay";
+        transactionOpBatchInterval => transaction_op_batch_interval: i32 = 3000; Ms, Live, Y, "op batch delay";
         aclEnable => acl_enable: bool = false; Plain, Boot, N, important, "switch of the ACL 1.0 that 5.3 removed; ACL 2.0 has authenticationEnabled and authorizationEnabled";
         storeReplyMessageEnable => store_reply_message_enable: bool = true; Plain, Live, Y, "store replies";
         enableDetailStat => enable_detail_stat: bool = true; Plain, Live, T, "extra put/get stats";

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod client_manage;
 pub mod consumer_manage;
 pub mod consumer_send_msg_back;
+pub mod end_transaction;
 pub mod lock_batch_mq;
 pub mod pull_message;
 pub mod query_message;

@@ -9,6 +9,7 @@ use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::{NotCreated, TopicConfigManager};
+use crate::transaction::{Transactions, half};
 use bytestring::ByteString;
 use codec::message::{BatchMessages, message_id, sys_flag};
 use codec::properties::{self, Properties, names as property};
@@ -45,6 +46,8 @@ pub struct SendMessageProcessor {
     pub config: Arc<BrokerConfigManager>,
     /// Delays by level.
     pub levels: Arc<DelayLevels>,
+    /// Half messages.
+    pub transactions: Arc<Transactions>,
     /// This broker's address, written into every record.
     pub store_host: SocketAddr,
     /// Makes message ids for clients that give none.
@@ -194,7 +197,9 @@ impl SendMessageProcessor {
         mut draft: Draft,
     ) -> Outcome<SendMessageResponseHeader> {
         let header = &request.header;
-        let refusal = refuse_unsupported(&draft.properties, header.reconsume_times.unwrap_or(0));
+        let is_half = !draft.dead && half::is_half(&draft.properties, header.reconsume_times.unwrap_or(0));
+        let refusal = is_half.then(|| self.refuse_half(&draft.properties)).flatten();
+        let refusal = refusal.or_else(|| refuse_unsupported(&draft.properties));
         if let Some(refusal) = refusal.or_else(|| refuse_inner_batch(&draft)) {
             return refusal.into();
         }
@@ -204,7 +209,11 @@ impl SendMessageProcessor {
         let unique = unique_key(header.properties.as_ref(), draft.properties.get(property::UNIQ_KEY));
         let (topic, queue_id) = (draft.topic.clone(), draft.queue_id);
         let level = draft.properties.get(property::DELAY).and_then(|level| level.parse().ok()).unwrap_or(0);
+        if is_half {
+            draft.sys_flag = sys_flag::with_transaction_type(draft.sys_flag, sys_flag::TRANSACTION_NOT_TYPE);
+        }
         let (put_topic, put_queue) = match level {
+            _ if is_half => half::park(&topic, queue_id, &mut draft.properties),
             1.. if !draft.dead => self.levels.park(level, &topic, queue_id, &mut draft.properties),
             _ => (&*topic, queue_id),
         };
@@ -218,12 +227,30 @@ impl SendMessageProcessor {
         match self.store.put(&message) {
             Ok(put) => {
                 let id = self.offset_message_id(&put);
-                self.count(&topic, 1, put.len);
+                if is_half {
+                    self.transactions.metrics.add(&topic, 1, clock::now_ms());
+                }
+                self.count(if is_half { put_topic } else { &topic }, 1, put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
                 self.answer((id, None), unique, queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
         }
+    }
+
+    /// What a half message may not be. Java stores one with a delay, and drops it when it is due.
+    fn refuse_half(&self, properties: &Properties) -> Option<SendReply> {
+        let options = self.config.get();
+        if options.broker.reject_transaction_message {
+            let broker = &options.broker.broker_ip1;
+            let remark = format!("the broker[{broker}] sending transaction message is forbidden");
+            return Some(forbidden(remark));
+        }
+        let delay = properties.get(property::DELAY).filter(|level| level.parse().is_ok_and(|level: i32| level > 0));
+        let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];
+        let timed = delay.is_some() || timer.into_iter().any(|name| properties.get(name).is_some());
+        let remark = "a transaction message cannot be delayed; send it without delay level and without delivery time";
+        timed.then(|| Reply::error(MESSAGE_ILLEGAL, remark))
     }
 
     fn put_batch(
@@ -399,13 +426,7 @@ fn text_of(flag: bool) -> &'static str {
 }
 
 /// Delivering these as plain messages would be wrong, so they are refused until they are supported.
-fn refuse_unsupported(properties: &Properties, reconsume_times: i32) -> Option<SendReply> {
-    let half = properties.get(property::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    // Clients before 4.6.1 leave the mark on what they send back for a retry.
-    let retried = reconsume_times > 0 && properties.get(property::DELAY).is_some_and(|level| level != "0");
-    if half && !retried {
-        return Some(forbidden("transaction messages are not supported by this release of the broker"));
-    }
+fn refuse_unsupported(properties: &Properties) -> Option<SendReply> {
     let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];
     let timer = timer.into_iter().find(|name| properties.get(name).is_some())?;
     let remark = format!("timer messages ({timer}) are not supported by this release of the broker; use delay levels");

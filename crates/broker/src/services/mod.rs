@@ -4,11 +4,13 @@ mod delivery;
 mod housekeeping;
 mod persistence;
 mod registration;
+mod transaction_check;
 
 use self::delivery::Delivery;
 use self::housekeeping::Housekeeping;
 use self::persistence::Persistence;
 use self::registration::Registrar;
+use self::transaction_check::TransactionCheck;
 use crate::parts::Parts;
 use crate::processor::client_manage::ClientManageProcessor;
 use parking_lot::Mutex;
@@ -47,6 +49,7 @@ impl Services {
             offsets: parts.offsets.clone(),
             filters: parts.filters.clone(),
             schedule: parts.schedule.clone(),
+            transactions: parts.transactions.clone(),
             written: Mutex::default(),
         });
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -70,6 +73,18 @@ impl Services {
             };
             run(Box::pin(async move { delivery.run().await }));
         }
+        let check = Arc::new(TransactionCheck {
+            store: parts.store.clone(),
+            transactions: parts.transactions.clone(),
+            topics: parts.topics.clone(),
+            offsets: parts.offsets.clone(),
+            producers: parts.producers.clone(),
+            config: parts.config.clone(),
+            store_host: parts.store_host,
+        });
+        let deciding = check.clone();
+        run(Box::pin(async move { deciding.write_decisions().await }));
+        run(Box::pin(async move { check.run().await }));
         for namesrv in parts.config.get().namesrv_list() {
             let registrar = registrar.clone();
             run(Box::pin(async move { registrar.keep_registered(&namesrv).await }));

@@ -6,6 +6,7 @@ use crate::filter::ConsumerFilterManager;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::transaction::Transactions;
 use parking_lot::Mutex;
 use remoting::clock;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(super) struct Written {
     offsets: u64,
     schedule: u64,
+    transactions: i64,
 }
 
 /// Persists.
@@ -28,6 +30,7 @@ pub(super) struct Persistence {
     pub(super) offsets: Arc<ConsumerOffsetManager>,
     pub(super) filters: Arc<ConsumerFilterManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) transactions: Arc<Transactions>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -71,7 +74,11 @@ impl Persistence {
     }
 
     fn write_offsets(&self) {
-        let now = Written { offsets: self.offsets.changes(), schedule: self.schedule.changes() };
+        let now = Written {
+            offsets: self.offsets.changes(),
+            schedule: self.schedule.changes(),
+            transactions: self.transactions.metrics.changes(),
+        };
         let before = std::mem::replace(&mut *self.written.lock(), now);
         if now.offsets != before.offsets {
             self.offsets.persist();
@@ -80,6 +87,9 @@ impl Persistence {
             self.schedule.persist();
         }
         self.filters.persist(clock::now_ms(), self.config.get().broker.filter_data_clean_time_span);
+        if now.transactions != before.transactions {
+            self.transactions.metrics.persist();
+        }
     }
 
     async fn blocking(self: Arc<Persistence>, work: impl FnOnce(&Persistence) + Send + 'static) {

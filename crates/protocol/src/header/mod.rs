@@ -9,3 +9,4 @@ pub mod pull;
 pub mod query;
 pub mod send;
 pub mod topic;
+pub mod transaction;

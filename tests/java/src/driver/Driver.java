@@ -57,7 +57,8 @@ public final class Driver {
     public static void main(String[] args) throws Exception {
         System.setOut(System.err);
         refuseExit();
-        for (String role : new String[] {"Producers", "PushConsumers", "PullConsumers", "LitePullConsumers", "Requests", "Admins", "Filters"}) {
+        for (String role : new String[] {"Producers", "Transactions", "PushConsumers", "PullConsumers", "LitePullConsumers", "Requests",
+            "Admins", "Filters"}) {
             try {
                 Class.forName("driver." + role);
             } catch (ClassNotFoundException absent) {

@@ -31,7 +31,12 @@ final class Producers {
     }
 
     private static Map<String, Object> start(Options o) throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(o.get("group"));
+        start(o, new DefaultMQProducer(o.get("group")));
+        return Map.of();
+    }
+
+    /** Starts it with the options; producer.stop ends it. */
+    static void start(Options o, DefaultMQProducer producer) throws Exception {
         producer.setNamesrvAddr(o.get("namesrv"));
         producer.setInstanceName(o.get("name"));
         producer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));
@@ -43,7 +48,6 @@ final class Producers {
         producer.setDefaultTopicQueueNums(o.number("queues", 4));
         producer.start();
         PRODUCERS.put(o.get("name"), producer);
-        return Map.of();
     }
 
     private static Map<String, Object> stop(Options o) {
