@@ -7,6 +7,13 @@ use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::metadata;
+use crate::pop::in_flight::InFlight;
+use crate::pop::order_info::OrderInfoManager;
+use crate::pop::polling::PopPolling;
+use crate::pop::queue_locks::QueueLocks;
+use crate::pop::request_mode::RequestModeManager;
+use crate::pop::revive_log::{ReviveArrivals, ReviveLog};
+use crate::pop::{Pop, PopArrivals};
 use crate::processor::send_message::UniqueIds;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHold;
@@ -16,7 +23,7 @@ use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use daemon::persist::LoadError;
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{SCHEDULE_TOPIC, revive_topic};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
@@ -63,6 +70,10 @@ pub struct Parts {
     pub schedule: Arc<ScheduleOffsets>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
+    /// State of POP.
+    pub pop: Arc<Pop>,
+    /// Pull or pop, by topic and group.
+    pub modes: Arc<RequestModeManager>,
     /// Messages.
     pub store: Arc<MessageStore>,
     /// Memory of connections.
@@ -81,6 +92,7 @@ pub struct Parts {
 struct Arrivals {
     hold: Arc<PullRequestHold>,
     schedule: Arc<ScheduleOffsets>,
+    pops: Arc<PopArrivals>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -89,6 +101,7 @@ impl MessageArrivingListener for Arrivals {
         if arrival.topic == SCHEDULE_TOPIC {
             self.schedule.arrived(arrival.queue_id);
         }
+        self.pops.arriving(arrival);
     }
 }
 
@@ -111,7 +124,8 @@ impl Parts {
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let pops = Arc::new(pop_arrivals(&options, &topics));
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone(), pops: pops.clone() };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
@@ -119,9 +133,20 @@ impl Parts {
             warn_of_missing(&root, &missing, &store);
         }
         restore_topics(&topics, &store);
+        let (offsets, boot_ms) = (Arc::new(ConsumerOffsetManager::open(&root)?), clock::now_ms());
+        let pop = Pop {
+            log: ReviveLog::new(store.clone(), pops.revive.clone(), store_host),
+            locks: QueueLocks::default(),
+            orders: OrderInfoManager::open(&root)?,
+            in_flight: InFlight::new(boot_ms),
+            offsets: offsets.clone(),
+            store: store.clone(),
+            arrivals: pops,
+        };
         Ok(Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
-            offsets: Arc::new(ConsumerOffsetManager::open(&root)?),
+            pop: Arc::new(pop),
+            modes: Arc::new(RequestModeManager::open(&root)?),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
             locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),
@@ -129,8 +154,9 @@ impl Parts {
             budget: Budget::new(memory_bytes, max_frame_len),
             ids: Arc::new(UniqueIds::default()),
             announcements: Arc::new(Announcements::new(&options.namesrv_list())),
-            boot_ms: clock::now_ms(),
             config: Arc::new(config),
+            boot_ms,
+            offsets,
             topics,
             levels,
             schedule,
@@ -138,6 +164,19 @@ impl Parts {
             store,
             store_host,
         })
+    }
+}
+
+/// Queues of the revive topic that are more than the setting says hold check points from before.
+fn pop_arrivals(options: &BrokerOptions, topics: &TopicConfigManager) -> PopArrivals {
+    let broker = &options.broker;
+    let known = topics.get(&revive_topic(&broker.broker_cluster_name)).map_or(0, |config| config.read_queue_nums);
+    let queues = broker.revive_queue_num.max(known);
+    PopArrivals {
+        pops: PopPolling::new(false),
+        notifications: PopPolling::new(true),
+        revive: Arc::new(ReviveArrivals::new(&broker.broker_cluster_name, queues)),
+        force_interval: broker.pop_long_polling_force_notify_interval,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::pop::Pop;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use parking_lot::Mutex;
+use remoting::clock;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ const GATHER: Duration = Duration::from_millis(50);
 pub(super) struct Written {
     offsets: u64,
     schedule: u64,
+    orders: u64,
 }
 
 /// Persists.
@@ -25,6 +28,7 @@ pub(super) struct Persistence {
     pub(super) groups: Arc<SubscriptionGroupManager>,
     pub(super) offsets: Arc<ConsumerOffsetManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) pop: Arc<Pop>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -68,13 +72,24 @@ impl Persistence {
     }
 
     fn write_offsets(&self) {
-        let now = Written { offsets: self.offsets.changes(), schedule: self.schedule.changes() };
+        let now = Written {
+            offsets: self.offsets.changes(),
+            schedule: self.schedule.changes(),
+            orders: self.pop.orders.changes(),
+        };
         let before = std::mem::replace(&mut *self.written.lock(), now);
         if now.offsets != before.offsets {
             self.offsets.persist();
         }
         if now.schedule != before.schedule {
             self.schedule.persist();
+        }
+        if now.orders != before.orders {
+            self.pop.orders.retain(clock::now_ms(), |topic, group, queue_id| {
+                self.topics.get(topic).is_some_and(|config| queue_id < config.read_queue_nums)
+                    && self.groups.get(group).is_some()
+            });
+            self.pop.orders.persist();
         }
     }
 
