@@ -77,6 +77,10 @@ final class PushConsumers {
         consumer.setSuspendCurrentQueueTimeMillis(o.number("suspend", 200));
         consumer.setPersistConsumerOffsetInterval(o.number("persist", 1000));
         consumer.setPollNameServerInterval(o.number("poll", 30000));
+        if (o.flag("pop")) {
+            // The broker assigns queues, and says whether they are pulled or popped.
+            Reflect.call(consumer, "setClientRebalance", false);
+        }
         if (o.has("sql")) {
             consumer.subscribe(o.get("topic"), MessageSelector.bySql(o.get("sql")));
         } else {
