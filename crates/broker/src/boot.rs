@@ -163,6 +163,10 @@ fn without_effect(options: &BrokerOptions) -> impl Iterator<Item = String> {
         (options.broker.fetch_namesrv_addr_by_address_server, "fetchNamesrvAddrByAddressServer"),
         (options.broker.enable_property_filter, "enablePropertyFilter (SQL92)"),
         (options.client.use_tls, "useTLS"),
+        (options.broker.pop_consumer_kv_service_enable, "popConsumerKVServiceEnable (POP in RocksDB)"),
+        (options.broker.enable_pop_buffer_merge, "enablePopBufferMerge"),
+        (options.broker.skip_when_ck_re_put_reach_max_times, "skipWhenCKRePutReachMaxTimes"),
+        (options.broker.enable_skip_long_awaiting_ack, "enableSkipLongAwaitingAck"),
         (options.store.transient_store_pool_enable, "transientStorePoolEnable"),
     ];
     named.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("{key} has no effect in this release"))

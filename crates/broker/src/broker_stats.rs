@@ -25,6 +25,10 @@ pub mod names {
     pub const GROUP_GET_SIZE: &str = "GROUP_GET_SIZE";
     /// Messages sent back, by topic@group.
     pub const SNDBCK_PUT_NUMS: &str = "SNDBCK_PUT_NUMS";
+    /// Check points, by topic@group.
+    pub const GROUP_CK_NUMS: &str = "GROUP_CK_NUMS";
+    /// Messages acknowledged, by topic@group.
+    pub const GROUP_ACK_NUMS: &str = "GROUP_ACK_NUMS";
     /// Messages put, by cluster.
     pub const BROKER_PUT_NUMS: &str = "BROKER_PUT_NUMS";
     /// Messages got, by cluster.

@@ -10,6 +10,9 @@ use remoting::channel::Channel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// A subscription that requests bring along again and again is remembered anew after so long, ms: well before it expires.
+const REFRESH_MS: i64 = 60_000;
+
 /// One client of a group.
 #[derive(Clone, Debug)]
 pub struct ClientChannelInfo {
@@ -144,8 +147,16 @@ impl ConsumerManager {
         changes
     }
 
-    /// Remembers the subscription that a pull brought along.
+    /// Remembers the subscription that a pull or pop brought along.
     pub fn compensate(&self, group: &str, subscription: &SubscriptionData) {
+        let known = |old: &SubscriptionData| {
+            old.sub_string == subscription.sub_string
+                && old.expression_type == subscription.expression_type
+                && subscription.sub_version - old.sub_version < REFRESH_MS
+        };
+        if self.compensated.read().get(group).and_then(|topics| topics.get(&subscription.topic)).is_some_and(known) {
+            return;
+        }
         let mut compensated = self.compensated.write();
         let topics = compensated.entry(group.to_owned()).or_default();
         topics.insert(subscription.topic.clone(), subscription.clone());

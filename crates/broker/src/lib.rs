@@ -14,6 +14,7 @@ pub mod consumer_offset_manager;
 pub mod filter;
 pub mod metadata;
 pub mod parts;
+pub mod pop;
 pub mod processor;
 pub mod producer_manager;
 pub mod pull_request_hold;
@@ -96,7 +97,13 @@ impl Broker {
     /// [`StartError`]; nothing is left running.
     pub async fn start(start: BrokerStart) -> Result<Broker, StartError> {
         let parts = Parts::open(start.config, start.memory_bytes, start.max_frame_len, start.lock_max_live_ms)?;
-        let routes = BrokerRoutes::new(&parts);
+        let client_config = ClientConfig {
+            serialize_type: start.serialize_type,
+            max_frame_len: start.max_frame_len,
+            ..ClientConfig::default()
+        };
+        let client = Arc::new(Client::new(client_config, Arc::default(), Arc::new(())));
+        let routes = BrokerRoutes::new(&parts, &client);
         let servers = match listen(&parts, &routes, start.max_frame_len) {
             Ok(servers) => servers,
             Err(error) => {
@@ -104,12 +111,6 @@ impl Broker {
                 return Err(error);
             }
         };
-        let client_config = ClientConfig {
-            serialize_type: start.serialize_type,
-            max_frame_len: start.max_frame_len,
-            ..ClientConfig::default()
-        };
-        let client = Arc::new(Client::new(client_config, Arc::default(), Arc::new(())));
         let services = Services::start(&parts, &routes.clients, client.clone());
         services.first_registration().await;
         Ok(Broker { parts, services, servers, client })
@@ -125,6 +126,8 @@ impl Broker {
         let Broker { parts, services, servers, client } = self;
         services.shutdown().await;
         parts.hold.shutdown();
+        parts.pop.arrivals.pops.shutdown();
+        parts.pop.arrivals.notifications.shutdown();
         for server in &servers {
             server.shutdown(CLOSE_PATIENCE).await;
         }

@@ -8,6 +8,13 @@ use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::filter::ConsumerFilterManager;
 use crate::metadata;
+use crate::pop::in_flight::InFlight;
+use crate::pop::order_info::OrderInfoManager;
+use crate::pop::polling::PopPolling;
+use crate::pop::queue_locks::QueueLocks;
+use crate::pop::request_mode::RequestModeManager;
+use crate::pop::revive_log::{ReviveArrivals, ReviveLog};
+use crate::pop::{Pop, PopArrivals};
 use crate::processor::send_message::UniqueIds;
 use crate::producer_manager::ProducerManager;
 use crate::pull_request_hold::PullRequestHold;
@@ -19,7 +26,7 @@ use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use filter::{BloomError, BloomFilter};
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
+use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC, revive_topic};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
@@ -70,6 +77,10 @@ pub struct Parts {
     pub transactions: Arc<Transactions>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
+    /// State of POP.
+    pub pop: Arc<Pop>,
+    /// Pull or pop, by topic and group.
+    pub modes: Arc<RequestModeManager>,
     /// Messages.
     pub store: Arc<MessageStore>,
     /// Memory of connections.
@@ -91,6 +102,7 @@ struct Arrivals {
     filters: Arc<ConsumerFilterManager>,
     config: Arc<BrokerConfigManager>,
     transactions: Arc<Transactions>,
+    pops: Arc<PopArrivals>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -101,6 +113,7 @@ impl MessageArrivingListener for Arrivals {
         } else if [TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC].contains(&arrival.topic) {
             self.transactions.arrived();
         }
+        self.pops.arriving(arrival);
     }
 
     fn bit_map(&self, topic: &str, properties: &str) -> Vec<u8> {
@@ -133,12 +146,14 @@ impl Parts {
         let config = Arc::new(config);
         let filters = Arc::new(ConsumerFilterManager::open(&root, bloom_filter(&options)?, clock::now_ms())?);
         let transactions = Arc::new(Transactions::open(&root));
+        let pops = Arc::new(pop_arrivals(&options, &topics));
         let arrivals = Arrivals {
             hold: hold.clone(),
             schedule: schedule.clone(),
             filters: filters.clone(),
             config: config.clone(),
             transactions: transactions.clone(),
+            pops: pops.clone(),
         };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
@@ -147,9 +162,20 @@ impl Parts {
             warn_of_missing(&root, &missing, &store);
         }
         restore_topics(&topics, &store);
+        let (offsets, boot_ms) = (Arc::new(ConsumerOffsetManager::open(&root)?), clock::now_ms());
+        let pop = Pop {
+            log: ReviveLog::new(store.clone(), pops.revive.clone(), store_host),
+            locks: QueueLocks::default(),
+            orders: OrderInfoManager::open(&root)?,
+            in_flight: InFlight::new(boot_ms),
+            offsets: offsets.clone(),
+            store: store.clone(),
+            arrivals: pops,
+        };
         Ok(Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
-            offsets: Arc::new(ConsumerOffsetManager::open(&root)?),
+            pop: Arc::new(pop),
+            modes: Arc::new(RequestModeManager::open(&root)?),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
             locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),
@@ -157,8 +183,9 @@ impl Parts {
             budget: Budget::new(memory_bytes, max_frame_len),
             ids: Arc::new(UniqueIds::default()),
             announcements: Arc::new(Announcements::new(&options.namesrv_list())),
-            boot_ms: clock::now_ms(),
             config,
+            boot_ms,
+            offsets,
             topics,
             filters,
             levels,
@@ -182,6 +209,19 @@ fn bloom_filter(options: &BrokerOptions) -> Result<BloomFilter, PartsError> {
         };
         PartsError::Setting(format!("{key}: {error}"))
     })
+}
+
+/// Queues of the revive topic that are more than the setting says hold check points from before.
+fn pop_arrivals(options: &BrokerOptions, topics: &TopicConfigManager) -> PopArrivals {
+    let broker = &options.broker;
+    let known = topics.get(&revive_topic(&broker.broker_cluster_name)).map_or(0, |config| config.read_queue_nums);
+    let queues = broker.revive_queue_num.max(known);
+    PopArrivals {
+        pops: PopPolling::new(false),
+        notifications: PopPolling::new(true),
+        revive: Arc::new(ReviveArrivals::new(&broker.broker_cluster_name, queues)),
+        force_interval: broker.pop_long_polling_force_notify_interval,
+    }
 }
 
 /// The store that a metadata file belongs to.

@@ -13,6 +13,11 @@ use store::{FlushError, FlushWait, MappedSlice, PutError};
 
 /// The records as they lie in the log, uncopied. Those of one commit-log file share one owner, and neighbours are one piece.
 pub fn records_body(records: &[MappedSlice]) -> Body {
+    Body::Many(record_parts(records))
+}
+
+/// The pieces of [`records_body`].
+pub fn record_parts(records: &[MappedSlice]) -> Vec<Bytes> {
     let mut parts: Vec<Bytes> = Vec::with_capacity(records.len());
     let mut rest = records;
     while let Some((first, others)) = rest.split_first() {
@@ -30,7 +35,7 @@ pub fn records_body(records: &[MappedSlice]) -> Body {
             Some(all.slice(from..to))
         }));
     }
-    Body::Many(parts)
+    parts
 }
 
 const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
@@ -83,6 +88,11 @@ pub fn group_not_exist<R>(group: &str) -> Reply<R> {
         "subscription group not exist, {group} (autoCreateSubscriptionGroup=false, or an illegal name){SEE_FAQ}"
     );
     Reply::error(SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
+/// A group that nobody made, as POP says it.
+pub fn group_missing<R>(group: &str) -> Reply<R> {
+    Reply::error(SUBSCRIPTION_GROUP_NOT_EXIST, format!("subscription group [{group}] does not exist, {SEE_FAQ}"))
 }
 
 /// A group that does not subscribe what it pulls.

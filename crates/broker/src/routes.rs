@@ -1,6 +1,7 @@
 //! The single table of what this broker answers.
 
 use crate::parts::Parts;
+use crate::processor::ack_message::AckMessageProcessor;
 use crate::processor::admin::client::ClientAdmin;
 use crate::processor::admin::config::ConfigAdmin;
 use crate::processor::admin::group::GroupAdmin;
@@ -8,16 +9,22 @@ use crate::processor::admin::offset::OffsetAdmin;
 use crate::processor::admin::runtime::RuntimeAdmin;
 use crate::processor::admin::stats::StatsAdmin;
 use crate::processor::admin::topic::TopicAdmin;
+use crate::processor::change_invisible_time::ChangeInvisibleTimeProcessor;
 use crate::processor::client_manage::ClientManageProcessor;
 use crate::processor::consumer_manage::ConsumerManageProcessor;
 use crate::processor::consumer_send_msg_back::ConsumerSendMsgBackProcessor;
 use crate::processor::end_transaction::EndTransactionProcessor;
 use crate::processor::lock_batch_mq::LockBatchMqProcessor;
+use crate::processor::notification::{NotificationParts, NotificationProcessor};
+use crate::processor::peek_message::PeekMessageProcessor;
+use crate::processor::pop_message::{Dice, PopMessageProcessor, PopParts};
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
+use crate::processor::query_assignment::{AssignmentParts, QueryAssignmentProcessor};
 use crate::processor::query_message::QueryMessageProcessor;
 use crate::processor::reply_message::ReplyMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
 use protocol::operation::*;
+use remoting::client::Client;
 use remoting::routes::{Lane, Routes};
 use std::sync::Arc;
 
@@ -35,8 +42,8 @@ pub struct BrokerRoutes {
 }
 
 impl BrokerRoutes {
-    /// The tables over these parts.
-    pub fn new(p: &Parts) -> BrokerRoutes {
+    /// The tables over these parts; `client` asks nameservers.
+    pub fn new(p: &Parts, client: &Arc<Client>) -> BrokerRoutes {
         let clients = Arc::new(ClientManageProcessor {
             consumers: p.consumers.clone(),
             producers: p.producers.clone(),
@@ -62,12 +69,58 @@ impl BrokerRoutes {
             admin: Lane::pool("admin", ADMIN_THREADS, queue(broker.admin_broker_thread_pool_queue_capacity)),
             query: Lane::pool("query", QUERY_THREADS, queue(broker.query_thread_pool_queue_capacity)),
         };
-        let vip = common(p, &clients, &lanes);
-        let main = common(p, &clients, &lanes)
+        let assignment = Arc::new(QueryAssignmentProcessor::new(AssignmentParts {
+            topics: p.topics.clone(),
+            groups: p.groups.clone(),
+            consumers: p.consumers.clone(),
+            modes: p.modes.clone(),
+            config: p.config.clone(),
+            client: client.clone(),
+            routes: Default::default(),
+        }));
+        let vip = common(p, &clients, &lanes, &assignment);
+        let main = common(p, &clients, &lanes, &assignment)
             .on::<PullMessage>(Lane::Connection, pull.clone())
             .on::<LitePullMessage>(Lane::Connection, pull);
+        let main = pops(p, main);
         BrokerRoutes { main: Arc::new(main), vip: Arc::new(vip), clients }
     }
+}
+
+/// What only the main port answers of POP.
+fn pops(p: &Parts, routes: Routes) -> Routes {
+    let pop = Arc::new(PopMessageProcessor::new(PopParts {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        consumers: p.consumers.clone(),
+        pop: p.pop.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        dice: Dice::default(),
+    }));
+    let peek = Arc::new(PeekMessageProcessor {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        pop: p.pop.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        dice: Dice::default(),
+    });
+    let notification = Arc::new(NotificationProcessor::new(NotificationParts {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
+        pop: p.pop.clone(),
+        config: p.config.clone(),
+        dice: Dice::default(),
+    }));
+    routes
+        .on::<PopMessage>(Lane::Connection, pop)
+        .on::<PeekMessage>(Lane::Connection, peek)
+        .on::<Notification>(Lane::Connection, notification.clone())
+        .on::<PollingInfo>(Lane::Connection, notification)
 }
 
 struct Lanes {
@@ -75,7 +128,26 @@ struct Lanes {
     query: Lane,
 }
 
-fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Routes {
+fn common(
+    p: &Parts,
+    clients: &Arc<ClientManageProcessor>,
+    lanes: &Lanes,
+    assignment: &Arc<QueryAssignmentProcessor>,
+) -> Routes {
+    let ack = Arc::new(AckMessageProcessor {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        pop: p.pop.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+    });
+    let change = Arc::new(ChangeInvisibleTimeProcessor {
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        pop: p.pop.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+    });
     let send = Arc::new(SendMessageProcessor {
         store: p.store.clone(),
         topics: p.topics.clone(),
@@ -130,6 +202,11 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
         .on::<EndTransaction>(Lane::Connection, end_transaction.clone())
         .on::<ResumeCheckHalfMessage>(lanes.admin.clone(), end_transaction)
+        .on::<AckMessage>(Lane::Connection, ack.clone())
+        .on::<BatchAckMessage>(Lane::Connection, ack)
+        .on::<ChangeMessageInvisibleTime>(Lane::Connection, change)
+        .on::<QueryAssignment>(Lane::Connection, assignment.clone())
+        .on::<SetMessageRequestMode>(lanes.admin.clone(), assignment.clone())
         .on::<HeartBeat>(Lane::Connection, clients.clone())
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
         .on::<CheckClientConfig>(Lane::Connection, clients.clone())
@@ -151,12 +228,14 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         offsets: p.offsets.clone(),
         store: p.store.clone(),
         stats: p.stats.clone(),
+        pop: p.pop.clone(),
         config: p.config.clone(),
     });
     let group = Arc::new(GroupAdmin {
         groups: p.groups.clone(),
         offsets: p.offsets.clone(),
         consumers: p.consumers.clone(),
+        pop: p.pop.clone(),
         config: p.config.clone(),
     });
     let offset = Arc::new(OffsetAdmin {

@@ -33,6 +33,11 @@ pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 pub const BENCHMARK_TOPIC: &str = "BenchmarkTest";
 /// Messages of arbitrary delay.
 pub const TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
+/// Reads the revive topic.
+pub const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
+const REVIVE_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+const POP_RETRY_V1: char = '_';
+const POP_RETRY_V2: char = '+';
 /// KV namespace of order topics.
 pub const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
 
@@ -90,6 +95,32 @@ pub fn retry_topic(group: &str) -> String {
 /// The topic where a group's given-up messages end.
 pub fn dlq_topic(group: &str) -> String {
     format!("{DLQ_PREFIX}{group}")
+}
+
+/// Where check points of POP and their acknowledgements lie.
+pub fn revive_topic(cluster: &str) -> String {
+    format!("{REVIVE_PREFIX}{cluster}")
+}
+
+/// The topic to which messages return that a group popped and did not acknowledge. Source: KeyBuilder.java.
+pub fn pop_retry_topic(topic: &str, group: &str, v2: bool) -> String {
+    let separator = if v2 { POP_RETRY_V2 } else { POP_RETRY_V1 };
+    format!("{RETRY_PREFIX}{group}{separator}{topic}")
+}
+
+/// The topic that a POP retry topic of the group is of; any other topic is that itself.
+pub fn pop_origin_topic<'a>(topic: &'a str, group: &str) -> &'a str {
+    let rest = topic.strip_prefix(RETRY_PREFIX).and_then(|rest| rest.strip_prefix(group));
+    rest.and_then(|rest| rest.strip_prefix([POP_RETRY_V1, POP_RETRY_V2])).unwrap_or(topic)
+}
+
+/// How receipts tell where a message lies: `0` a topic, `1` a retry topic, `2` one of POP's second form.
+pub fn pop_retry_flag(topic: &str) -> &'static str {
+    match topic.strip_prefix(RETRY_PREFIX) {
+        Some(rest) if rest.contains(POP_RETRY_V2) => "2",
+        Some(_) => "1",
+        None => "0",
+    }
 }
 
 /// True for topics that belong to RocketMQ itself.
@@ -166,5 +197,15 @@ mod tests {
         assert_eq!(validate_topic(&format!("%DLQ%{}", "x".repeat(120))), Ok(()));
         assert!(validate_topic("").is_err());
         assert!(validate_group(&"g".repeat(121)).is_err());
+    }
+
+    #[test]
+    fn pop_retry_topics() {
+        assert_eq!(pop_retry_topic("T_1", "g", false), "%RETRY%g_T_1");
+        assert_eq!(pop_retry_topic("T_1", "g", true), "%RETRY%g+T_1");
+        for (topic, flag) in [("T_1", "0"), ("%RETRY%g_T_1", "1"), ("%RETRY%g+T_1", "2")] {
+            assert_eq!((pop_origin_topic(topic, "g"), pop_retry_flag(topic)), ("T_1", flag));
+        }
+        assert_eq!(pop_origin_topic("%RETRY%other_T", "g"), "%RETRY%other_T");
     }
 }

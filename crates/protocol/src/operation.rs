@@ -1,7 +1,9 @@
 //! The table of operations: request code, request header, response header. A handler is written for one of these types;
 //! several codes may share headers.
 
-use crate::header::{admin::*, client::*, namesrv::*, offset::*, pull::*, query::*, send::*, topic::*, transaction::*};
+use crate::header::{
+    admin::*, client::*, namesrv::*, offset::*, pop::*, pull::*, query::*, send::*, topic::*, transaction::*,
+};
 use codec::fields::{CommandHeader, FieldError, Fields, NoHeader};
 
 /// One kind of request.
@@ -70,6 +72,15 @@ operations! {
     QueryMessage = 12, QueryMessageRequestHeader => QueryMessageResponseHeader;
     ViewMessageById = 33, ViewMessageRequestHeader => NoHeader;
     QueryConsumeQueue = 321, QueryConsumeQueueRequestHeader => NoHeader;
+    PopMessage = 200050, PopMessageRequestHeader => PopMessageResponseHeader;
+    AckMessage = 200051, AckMessageRequestHeader => NoHeader;
+    BatchAckMessage = 200151, NoHeader => NoHeader;
+    PeekMessage = 200052, PeekMessageRequestHeader => PopMessageResponseHeader;
+    ChangeMessageInvisibleTime = 200053, ChangeInvisibleTimeRequestHeader => ChangeInvisibleTimeResponseHeader;
+    Notification = 200054, NotificationRequestHeader => NotificationResponseHeader;
+    PollingInfo = 200055, PollingInfoRequestHeader => PollingInfoResponseHeader;
+    QueryAssignment = 400, NoHeader => NoHeader;
+    SetMessageRequestMode = 401, NoHeader => NoHeader;
 
     // To the broker: clients and their offsets.
     HeartBeat = 34, NoHeader => HeartbeatResponseHeader;

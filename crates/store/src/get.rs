@@ -146,6 +146,16 @@ impl MessageStore {
         Ok(())
     }
 
+    /// Everything before it in the log has been put, as a physical offset.
+    pub fn log_end(&self) -> u64 {
+        self.log.wrote()
+    }
+
+    /// Everything before it in the log can be got from its queue, as a physical offset.
+    pub fn dispatched_to(&self) -> u64 {
+        self.dispatched.offset()
+    }
+
     /// One behind the last position of the queue that can be got; 0 for a queue that does not exist.
     pub fn max_offset(&self, topic: &str, queue_id: i32) -> i64 {
         self.find(topic, queue_id).map_or(0, |queue| queue.max_offset())

@@ -107,6 +107,13 @@ impl BrokerOptions {
         list.split(';').map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned).collect()
     }
 
+    /// How many pops may wait in all, and for one queue in a group.
+    #[must_use]
+    pub fn polling_limits(&self) -> (usize, usize) {
+        let size = |limit: i64| usize::try_from(limit).unwrap_or(0);
+        (size(self.broker.max_pop_polling_size), size(self.broker.pop_polling_size.into()))
+    }
+
     /// The keys that UPDATE_BROKER_CONFIG refuses.
     #[must_use]
     pub fn black_list(&self) -> Vec<&str> {

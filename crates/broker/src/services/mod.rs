@@ -4,12 +4,14 @@ mod delivery;
 mod housekeeping;
 mod persistence;
 mod registration;
+mod revive;
 mod transaction_check;
 
 use self::delivery::Delivery;
 use self::housekeeping::Housekeeping;
 use self::persistence::Persistence;
 use self::registration::Registrar;
+use self::revive::Reviver;
 use self::transaction_check::TransactionCheck;
 use crate::parts::Parts;
 use crate::processor::client_manage::ClientManageProcessor;
@@ -50,6 +52,7 @@ impl Services {
             filters: parts.filters.clone(),
             schedule: parts.schedule.clone(),
             transactions: parts.transactions.clone(),
+            pop: parts.pop.clone(),
             written: Mutex::default(),
         });
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -85,6 +88,33 @@ impl Services {
         let deciding = check.clone();
         run(Box::pin(async move { deciding.write_decisions().await }));
         run(Box::pin(async move { check.run().await }));
+        for queue_id in parts.pop.arrivals.revive.queue_ids() {
+            let reviver = Reviver {
+                store: parts.store.clone(),
+                topics: parts.topics.clone(),
+                groups: parts.groups.clone(),
+                stats: parts.stats.clone(),
+                config: parts.config.clone(),
+                pop: parts.pop.clone(),
+                store_host: parts.store_host,
+                queue_id,
+            };
+            run(Box::pin(async move { reviver.run().await }));
+        }
+        for notifications in [false, true] {
+            let waiting = parts.pop.arrivals.clone();
+            run(Box::pin(async move {
+                let polling = if notifications { &waiting.notifications } else { &waiting.pops };
+                polling.run(remoting::clock::now_ms).await;
+            }));
+        }
+        let pop = parts.pop.clone();
+        run(Box::pin(async move {
+            loop {
+                let key = pop.orders.freed(remoting::clock::now_ms).await;
+                pop.freed(&key);
+            }
+        }));
         for namesrv in parts.config.get().namesrv_list() {
             let registrar = registrar.clone();
             run(Box::pin(async move { registrar.keep_registered(&namesrv).await }));

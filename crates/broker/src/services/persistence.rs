@@ -3,6 +3,7 @@
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::filter::ConsumerFilterManager;
+use crate::pop::Pop;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -20,6 +21,7 @@ pub(super) struct Written {
     offsets: u64,
     schedule: u64,
     transactions: i64,
+    orders: u64,
 }
 
 /// Persists.
@@ -31,6 +33,7 @@ pub(super) struct Persistence {
     pub(super) filters: Arc<ConsumerFilterManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
     pub(super) transactions: Arc<Transactions>,
+    pub(super) pop: Arc<Pop>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -78,6 +81,7 @@ impl Persistence {
             offsets: self.offsets.changes(),
             schedule: self.schedule.changes(),
             transactions: self.transactions.metrics.changes(),
+            orders: self.pop.orders.changes(),
         };
         let before = std::mem::replace(&mut *self.written.lock(), now);
         if now.offsets != before.offsets {
@@ -89,6 +93,13 @@ impl Persistence {
         self.filters.persist(clock::now_ms(), self.config.get().broker.filter_data_clean_time_span);
         if now.transactions != before.transactions {
             self.transactions.metrics.persist();
+        }
+        if now.orders != before.orders {
+            self.pop.orders.retain(clock::now_ms(), |topic, group, queue_id| {
+                self.topics.get(topic).is_some_and(|config| queue_id < config.read_queue_nums)
+                    && self.groups.get(group).is_some()
+            });
+            self.pop.orders.persist();
         }
     }
 

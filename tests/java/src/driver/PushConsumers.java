@@ -81,6 +81,10 @@ final class PushConsumers {
         consumer.setSuspendCurrentQueueTimeMillis(o.number("suspend", 200));
         consumer.setPersistConsumerOffsetInterval(o.number("persist", 1000));
         consumer.setPollNameServerInterval(o.number("poll", 30000));
+        if (o.flag("pop")) {
+            // The broker assigns queues, and says whether they are pulled or popped.
+            Reflect.call(consumer, "setClientRebalance", false);
+        }
         subscribe(consumer, o);
         Push push = new Push(consumer);
         int refusals = o.number("refuse", 0);

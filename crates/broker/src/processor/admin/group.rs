@@ -3,6 +3,7 @@
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::pop::Pop;
 use crate::reply::{bad_body, group_not_exist, not_persisted};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use codec::fields::NoHeader;
@@ -35,6 +36,8 @@ pub struct GroupAdmin {
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Connected consumers.
     pub consumers: Arc<ConsumerManager>,
+    /// Counts of POP, which go with a deleted group.
+    pub pop: Arc<Pop>,
     /// Settings.
     pub config: Arc<BrokerConfigManager>,
 }
@@ -114,6 +117,7 @@ impl Processor<DeleteSubscriptionGroup> for GroupAdmin {
         if request.header.clean_offset || request.header.remove_offset {
             self.offsets.remove_group(group);
         }
+        self.pop.in_flight.remove_group(group);
         Reply::success().into()
     }
 }

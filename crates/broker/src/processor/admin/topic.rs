@@ -4,6 +4,7 @@ use crate::announcements::Announcements;
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
+use crate::pop::Pop;
 use crate::reply::{bad_body, not_persisted, topic_not_exist};
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
@@ -44,6 +45,8 @@ pub struct TopicAdmin {
     pub store: Arc<MessageStore>,
     /// Counters.
     pub stats: Arc<BrokerStats>,
+    /// Counts of POP, which go with a deleted topic.
+    pub pop: Arc<Pop>,
     /// Settings.
     pub config: Arc<BrokerConfigManager>,
 }
@@ -155,6 +158,7 @@ impl TopicAdmin {
             self.offsets.remove_topic(topic);
             self.store.delete_topic(topic);
             self.stats.forget(topic);
+            self.pop.in_flight.remove_topic(topic);
         }
         Ok(Reply::success())
     }
