@@ -23,6 +23,7 @@ pub mod routes;
 pub mod schedule;
 pub mod services;
 pub mod subscription_group_manager;
+pub mod timer;
 pub mod topic_config_manager;
 
 use crate::config_manager::BrokerConfigManager;
@@ -98,6 +99,7 @@ impl Broker {
         let servers = match listen(&parts, &routes, start.max_frame_len) {
             Ok(servers) => servers,
             Err(error) => {
+                parts.timer.shutdown();
                 parts.store.shutdown();
                 return Err(error);
             }
@@ -129,8 +131,12 @@ impl Broker {
         client.shutdown();
         // Offsets committed by the last requests.
         parts.offsets.persist();
-        let store = parts.store.clone();
-        if tokio::task::spawn_blocking(move || store.shutdown()).await.is_err() {
+        let (timer, store) = (parts.timer.clone(), parts.store.clone());
+        let closed = move || {
+            timer.shutdown();
+            store.shutdown();
+        };
+        if tokio::task::spawn_blocking(closed).await.is_err() {
             tracing::error!("closing the store failed inside the broker");
         }
     }

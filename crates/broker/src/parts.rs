@@ -13,15 +13,17 @@ use crate::pull_request_hold::PullRequestHold;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use daemon::persist::LoadError;
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{SCHEDULE_TOPIC, TIMER_TOPIC};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use store::timer::TimerWake;
 use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
@@ -61,6 +63,8 @@ pub struct Parts {
     pub levels: Arc<DelayLevels>,
     /// Delivery of delayed messages.
     pub schedule: Arc<ScheduleOffsets>,
+    /// Delivery at arbitrary times.
+    pub timer: Arc<Timer>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
     /// Messages.
@@ -81,6 +85,7 @@ pub struct Parts {
 struct Arrivals {
     hold: Arc<PullRequestHold>,
     schedule: Arc<ScheduleOffsets>,
+    timer: Arc<TimerWake>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -88,6 +93,8 @@ impl MessageArrivingListener for Arrivals {
         self.hold.arrived(arrival.topic, arrival.queue_id, arrival.queue_offset, arrival.tags_code);
         if arrival.topic == SCHEDULE_TOPIC {
             self.schedule.arrived(arrival.queue_id);
+        } else if arrival.topic == TIMER_TOPIC {
+            self.timer.arrived();
         }
     }
 }
@@ -111,7 +118,8 @@ impl Parts {
         let hold = Arc::new(PullRequestHold::new());
         let schedule = Arc::new(ScheduleOffsets::open(&root, &levels)?);
         let topics = Arc::new(TopicConfigManager::open(&root, &options)?);
-        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone() };
+        let wake = Arc::new(TimerWake::default());
+        let arrivals = Arrivals { hold: hold.clone(), schedule: schedule.clone(), timer: wake.clone() };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
@@ -119,7 +127,9 @@ impl Parts {
             warn_of_missing(&root, &missing, &store);
         }
         restore_topics(&topics, &store);
+        let timer = Timer::open::<PartsError>(&root, &store, &options, wake)?;
         Ok(Parts {
+            timer: Arc::new(timer),
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
             offsets: Arc::new(ConsumerOffsetManager::open(&root)?),
             consumers: Arc::new(ConsumerManager::new()),

@@ -7,6 +7,7 @@ use crate::processor::admin::group::GroupAdmin;
 use crate::processor::admin::offset::OffsetAdmin;
 use crate::processor::admin::runtime::RuntimeAdmin;
 use crate::processor::admin::stats::StatsAdmin;
+use crate::processor::admin::timer::TimerAdmin;
 use crate::processor::admin::topic::TopicAdmin;
 use crate::processor::client_manage::ClientManageProcessor;
 use crate::processor::consumer_manage::ConsumerManageProcessor;
@@ -14,6 +15,7 @@ use crate::processor::consumer_send_msg_back::ConsumerSendMsgBackProcessor;
 use crate::processor::lock_batch_mq::LockBatchMqProcessor;
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
 use crate::processor::query_message::QueryMessageProcessor;
+use crate::processor::recall_message::RecallMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
 use protocol::operation::*;
 use remoting::routes::{Lane, Routes};
@@ -80,8 +82,17 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         stats: p.stats.clone(),
         config: p.config.clone(),
         levels: p.levels.clone(),
+        timer: p.timer.clone(),
         store_host: p.store_host,
         ids: p.ids.clone(),
+    });
+    let recall = Arc::new(RecallMessageProcessor {
+        store: p.store.clone(),
+        timer: p.timer.clone(),
+        topics: p.topics.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        store_host: p.store_host,
     });
     let send_back = Arc::new(ConsumerSendMsgBackProcessor {
         store: p.store.clone(),
@@ -107,6 +118,7 @@ fn common(p: &Parts, clients: &Arc<ClientManageProcessor>, lanes: &Lanes) -> Rou
         .on::<SendMessage>(Lane::Connection, send.clone())
         .on::<SendMessageV2>(Lane::Connection, send.clone())
         .on::<SendBatchMessage>(Lane::Connection, send)
+        .on::<RecallMessage>(Lane::Connection, recall)
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
         .on::<HeartBeat>(Lane::Connection, clients.clone())
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
@@ -128,6 +140,7 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         announcements: p.announcements.clone(),
         offsets: p.offsets.clone(),
         store: p.store.clone(),
+        timer: p.timer.clone(),
         stats: p.stats.clone(),
         config: p.config.clone(),
     });
@@ -192,12 +205,19 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         stats: p.stats.clone(),
         config: p.config.clone(),
         schedule: p.schedule.clone(),
+        timer: p.timer.clone(),
         levels: p.levels.clone(),
         hold: p.hold.clone(),
         budget: p.budget.clone(),
         boot_ms: p.boot_ms,
     });
-    let config = Arc::new(ConfigAdmin { config: p.config.clone(), store: p.store.clone(), topics: p.topics.clone() });
+    let config = Arc::new(ConfigAdmin {
+        config: p.config.clone(),
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        timer: p.timer.clone(),
+    });
+    let timer = Arc::new(TimerAdmin { timer: p.timer.clone() });
     let client = Arc::new(ClientAdmin {
         consumers: p.consumers.clone(),
         producers: p.producers.clone(),
@@ -213,6 +233,8 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         .on::<UpdateBrokerConfig>(lane.clone(), config.clone())
         .on::<CleanExpiredConsumeQueue>(lane.clone(), config.clone())
         .on::<DeleteExpiredCommitLog>(lane.clone(), config)
+        .on::<GetTimerCheckPoint>(lane.clone(), timer.clone())
+        .on::<GetTimerMetrics>(lane.clone(), timer)
         .on::<GetConsumerConnectionList>(lane.clone(), client.clone())
         .on::<GetProducerConnectionList>(lane.clone(), client.clone())
         .on::<GetAllProducerInfo>(lane.clone(), client.clone())

@@ -61,6 +61,7 @@ operations! {
     SendMessage = 10, SendMessageRequestHeader => SendMessageResponseHeader;
     SendMessageV2 = 310, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
+    RecallMessage = 370, RecallMessageRequestHeader => RecallMessageResponseHeader;
     ConsumerSendMsgBack = 36, ConsumerSendMsgBackRequestHeader => NoHeader;
     PullMessage = 11, PullMessageRequestHeader => PullMessageResponseHeader;
     LitePullMessage = 361, PullMessageRequestHeader => PullMessageResponseHeader;
@@ -111,6 +112,8 @@ operations! {
     UpdateAndGetGroupForbidden = 353, UpdateGroupForbiddenRequestHeader => NoHeader;
     GetAllConsumerOffset = 43, NoHeader => NoHeader;
     GetAllDelayOffset = 45, NoHeader => NoHeader;
+    GetTimerCheckPoint = 60, NoHeader => NoHeader;
+    GetTimerMetrics = 61, NoHeader => NoHeader;
     GetConsumeStats = 208, GetConsumeStatsRequestHeader => NoHeader;
     GetBrokerConsumeStats = 317, GetConsumeStatsInBrokerHeader => NoHeader;
     ViewBrokerStatsData = 315, ViewBrokerStatsDataRequestHeader => NoHeader;

@@ -7,4 +7,5 @@ pub mod consumer_send_msg_back;
 pub mod lock_batch_mq;
 pub mod pull_message;
 pub mod query_message;
+pub mod recall_message;
 pub mod send_message;

@@ -5,9 +5,11 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
 use crate::rebalance_lock_manager::RebalanceLockManager;
-use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not_exist, wait_flushed};
+use crate::processor::recall_message::recall_handle;
+use crate::reply::{flush_error, forbidden, group_not_exist, put_error, timer_refusal, topic_not_exist, wait_flushed};
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::{NotCreated, TopicConfigManager};
 use bytestring::ByteString;
 use codec::message::{BatchMessages, message_id, sys_flag};
@@ -45,6 +47,8 @@ pub struct SendMessageProcessor {
     pub config: Arc<BrokerConfigManager>,
     /// Delays by level.
     pub levels: Arc<DelayLevels>,
+    /// Delivery at arbitrary times.
+    pub timer: Arc<Timer>,
     /// This broker's address, written into every record.
     pub store_host: SocketAddr,
     /// Makes message ids for clients that give none.
@@ -208,7 +212,10 @@ impl SendMessageProcessor {
         let level = draft.properties.get(property::DELAY).and_then(|level| level.parse().ok()).unwrap_or(0);
         let (put_topic, put_queue) = match level {
             1.. if !draft.dead => self.levels.park(level, &topic, queue_id, &mut draft.properties),
-            _ => (&*topic, queue_id),
+            _ => match self.timer.park(&self.config.get(), &topic, queue_id, &mut draft.properties) {
+                Ok(parked) => parked.unwrap_or((&*topic, queue_id)),
+                Err(refusal) => return timer_refusal(refusal).into(),
+            },
         };
         let properties = draft.properties.encode();
         let message = Message {
@@ -223,7 +230,8 @@ impl SendMessageProcessor {
                 let id = self.offset_message_id(&put);
                 self.count(&topic, 1, put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
-                self.answer((id, None), unique, queue_id, &put, put.end(), wait)
+                let handle = recall_handle(&draft.properties, &self.config.get().broker.broker_name);
+                self.answer((id, None, handle), unique, queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
         }
@@ -280,7 +288,7 @@ impl SendMessageProcessor {
                 let wait = draft.properties.get(property::WAIT) != Some("false");
                 match (puts.first(), puts.last()) {
                     (Some(first), Some(last)) => {
-                        self.answer((ids.join(","), None), unique, draft.queue_id, first, last.end(), wait)
+                        self.answer((ids.join(","), None, None), unique, draft.queue_id, first, last.end(), wait)
                     }
                     _ => illegal("the batch holds no message".to_owned()),
                 }
@@ -319,7 +327,7 @@ impl SendMessageProcessor {
             Ok(put) => {
                 self.count(&draft.topic, i64::from(num), put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
-                let ids = (self.offset_message_id(&put), Some(unique.clone()));
+                let ids = (self.offset_message_id(&put), Some(unique.clone()), None);
                 self.answer(ids, Some(unique.clone()), draft.queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
@@ -349,7 +357,7 @@ impl SendMessageProcessor {
     /// Answers at once, or under SYNC_FLUSH when the message is on disk.
     fn answer(
         &self,
-        (msg_id, batch_uniq_id): (String, Option<ByteString>),
+        (msg_id, batch_uniq_id, recall_handle): (String, Option<ByteString>, Option<String>),
         unique: Option<ByteString>,
         queue_id: i32,
         put: &PutResult,
@@ -363,7 +371,7 @@ impl SendMessageProcessor {
             queue_offset: put.queue_offset,
             transaction_id: unique,
             batch_uniq_id,
-            recall_handle: None,
+            recall_handle: recall_handle.map(ByteString::from),
             msg_region: Some(options.broker.region_id.as_str().into()),
             trace_on: Some(ByteString::from_static(if options.broker.trace_on { "true" } else { "false" })),
         };
@@ -394,13 +402,8 @@ fn refuse_unsupported(properties: &Properties, reconsume_times: i32) -> Option<S
     let half = properties.get(property::TRAN_MSG).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     // Clients before 4.6.1 leave the mark on what they send back for a retry.
     let retried = reconsume_times > 0 && properties.get(property::DELAY).is_some_and(|level| level != "0");
-    if half && !retried {
-        return Some(forbidden("transaction messages are not supported by this release of the broker"));
-    }
-    let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];
-    let timer = timer.into_iter().find(|name| properties.get(name).is_some())?;
-    let remark = format!("timer messages ({timer}) are not supported by this release of the broker; use delay levels");
-    Some(Reply::error(MESSAGE_ILLEGAL, remark))
+    let remark = "transaction messages are not supported by this release of the broker";
+    (half && !retried).then(|| forbidden(remark))
 }
 
 /// What only a batch to a topic of batches may be, for consumers would take it apart. Source: HookUtils.checkInnerBatch.

@@ -46,6 +46,7 @@ impl Services {
             groups: parts.groups.clone(),
             offsets: parts.offsets.clone(),
             schedule: parts.schedule.clone(),
+            timer: parts.timer.clone(),
             written: Mutex::default(),
         });
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {

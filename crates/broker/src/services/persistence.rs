@@ -4,6 +4,7 @@ use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(super) struct Persistence {
     pub(super) groups: Arc<SubscriptionGroupManager>,
     pub(super) offsets: Arc<ConsumerOffsetManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
+    pub(super) timer: Arc<Timer>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -76,6 +78,7 @@ impl Persistence {
         if now.schedule != before.schedule {
             self.schedule.persist();
         }
+        self.timer.persist();
     }
 
     async fn blocking(self: Arc<Persistence>, work: impl FnOnce(&Persistence) + Send + 'static) {

@@ -11,7 +11,8 @@
 //! | 2088 | of the slot of this time, ms, … |
 //! | 2096 | … so many units are delivered, in the order of the log |
 //! | 2104 | precision that the wheel is made with, ms |
-//! | 2112 | CRC-32 of Java's 56 bytes and of everything above: when Java has run meanwhile, it does not fit |
+//! | 2112 | how many slots of the wheel wait |
+//! | 2120 | CRC-32 of Java's 56 bytes and of everything above: when Java has run meanwhile, it does not fit |
 
 use std::fs::File;
 use std::io;
@@ -27,7 +28,8 @@ use crate::log_files::io_error;
 
 const FILE_LEN: usize = 4096;
 const OWN_AT: usize = 2048;
-const OWN_LEN: usize = 68;
+const OWN_FIELDS: usize = 9;
+const OWN_LEN: usize = OWN_FIELDS * 8 + 4;
 const MAGIC: i64 = i64::from_be_bytes(*b"FERROTIM");
 
 /// How far work has come.
@@ -43,6 +45,8 @@ pub(super) struct Progress {
     pub(super) slot_ms: i64,
     /// … has so many units delivered.
     pub(super) slot_done: i64,
+    /// How many slots of the wheel wait.
+    pub(super) slots: i64,
 }
 
 /// What was found at the start.
@@ -120,7 +124,7 @@ impl CheckpointFile {
 
     fn own_part(&self, progress: &Progress, boot: i64) -> [u8; OWN_LEN] {
         let log_end = i64::try_from(progress.log_end).unwrap_or(i64::MAX);
-        let fields = [
+        let fields: [i64; OWN_FIELDS] = [
             MAGIC,
             boot,
             progress.read_ms,
@@ -129,6 +133,7 @@ impl CheckpointFile {
             progress.slot_ms,
             progress.slot_done,
             self.precision_ms,
+            progress.slots,
         ];
         let mut bytes = [0; OWN_LEN];
         for (to, from) in bytes.iter_mut().zip(fields.iter().flat_map(|field| field.to_be_bytes())) {
@@ -144,17 +149,17 @@ impl CheckpointFile {
 
 fn own(file: &[u8], java: &TimerCheckpoint, boot: i64, precision_ms: i64) -> Option<Progress> {
     let part = file.get(OWN_AT..OWN_AT + OWN_LEN)?;
-    let mut fields = [0; 8];
+    let mut fields = [0; OWN_FIELDS];
     let (longs, stored_crc) = part.split_at_checked(fields.len() * 8)?;
     for (field, bytes) in fields.iter_mut().zip(longs.chunks_exact(8)) {
         *field = i64::from_be_bytes(bytes.try_into().ok()?);
     }
-    let [magic, stored_boot, read_ms, queue_offset, log_end, slot_ms, slot_done, stored_precision] = fields;
+    let [magic, stored_boot, read_ms, queue_offset, log_end, slot_ms, slot_done, stored_precision, slots] = fields;
     let is_there = magic == MAGIC && (stored_boot == boot || stored_boot == 0) && stored_precision == precision_ms;
     if !is_there || stored_crc != crc(java, &fields).to_be_bytes() {
         return None;
     }
-    Some(Progress { read_ms, queue_offset, log_end: u64::try_from(log_end).ok()?, slot_ms, slot_done })
+    Some(Progress { read_ms, queue_offset, log_end: u64::try_from(log_end).ok()?, slot_ms, slot_done, slots })
 }
 
 fn crc(java: &TimerCheckpoint, fields: &[i64]) -> u32 {

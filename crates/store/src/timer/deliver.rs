@@ -1,9 +1,11 @@
 //! From a record of the timer topic to what is put when its time has come.
 //! Source: TimerMessageStore.convert, convertMessage, doPut.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use codec::message::MessageRecord;
 use codec::properties::{Properties, names};
-use tracing::{error, warn};
+use tracing::{error, info};
 
 use crate::error::PutError;
 use crate::message::Message;
@@ -39,6 +41,19 @@ impl<'a> Waiting<'a> {
         self.properties.get(names::REAL_TOPIC).unwrap_or_default()
     }
 
+    /// How often it went round.
+    pub(super) fn rounds(&self) -> i32 {
+        self.properties.get(names::TIMER_ROLL_TIMES).and_then(|times| times.parse().ok()).unwrap_or(0)
+    }
+
+    /// Tells this message, after so many rounds, from others.
+    pub(super) fn mark(&self, rounds: i32) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let names = [names::UNIQ_KEY, names::REAL_TOPIC, names::TIMER_OUT_MS, names::TIMER_DEL_UNIQKEY];
+        (names.map(|name| self.properties.get(name)), self.record.born_timestamp, rounds).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The key of the message that this one takes back.
     pub(super) fn deletes(&self) -> Option<&str> {
         self.properties.get(names::TIMER_DEL_UNIQKEY)
@@ -62,14 +77,14 @@ impl<'a> Waiting<'a> {
         now_ms: i64,
     ) -> Result<(), PutError> {
         if !roll && let Some(key) = self.deletes() {
-            warn!(key, "a message that takes back another came too late");
+            info!(key, "a message that takes back another came too late");
             return Ok(());
         }
         let write_ms = write_ms.unwrap_or(NEVER_IN_WHEEL);
         self.properties.set(names::TIMER_ENQUEUE_MS, write_ms.to_string());
         if roll {
-            let times = self.properties.get(names::TIMER_ROLL_TIMES).and_then(|times| times.parse::<i32>().ok());
-            self.properties.set(names::TIMER_ROLL_TIMES, times.unwrap_or(0).saturating_add(1).to_string());
+            let rounds = self.rounds().saturating_add(1);
+            self.properties.set(names::TIMER_ROLL_TIMES, rounds.to_string());
         }
         self.properties.set(names::TIMER_DEQUEUE_MS, now_ms.to_string());
         // That of another record.

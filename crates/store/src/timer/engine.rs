@@ -33,6 +33,8 @@ pub(super) enum Stall {
     Later(String),
     /// The store is being stopped.
     Stopping,
+    /// The log lacks units that the wheel leads to.
+    Damaged,
     /// The timer's files cannot be read or written.
     Broken(io::Error),
 }
@@ -59,6 +61,8 @@ pub(super) struct Known {
     pub(super) in_log: Vec<u64>,
     /// The log was lost: of the messages before this queue offset only those that are not due yet are taken in again.
     pub(super) lost_before: i64,
+    /// [`Waiting::mark`]s of messages before it that went round.
+    pub(super) rolled: HashSet<u64>,
     /// Nothing is known of messages from this queue offset on.
     pub(super) until: i64,
 }
@@ -105,7 +109,17 @@ impl Engine {
             return Ok(true);
         }
         self.full_batches = 0;
-        let delivered = !self.shared.stop_dequeue.load(Relaxed) && self.dequeue(now_ms)?;
+        if self.shared.stop_dequeue.load(Relaxed) {
+            return Ok(taken > 0);
+        }
+        let delivered = match self.dequeue(now_ms) {
+            Err(Stall::Damaged) => {
+                self.recover_again().map_err(|error| Stall::Broken(io::Error::other(error)))?;
+                self.note()?;
+                true
+            }
+            delivered => delivered?,
+        };
         Ok(delivered || taken > 0)
     }
 
@@ -171,15 +185,15 @@ impl Engine {
             self.taken.queue_offset = next;
             return Ok(());
         };
-        if unit.queue_offset < self.known.lost_before
-            && self.is_done(deliver_ms, self.write_ms(waiting.record.store_timestamp))
-        {
+        if unit.queue_offset < self.known.lost_before && self.is_done(&waiting, deliver_ms) {
             self.taken.queue_offset = next;
             return Ok(());
         }
         self.shared.enqueued.lock().add(now_ms);
         let write_ms = self.write_ms(now_ms);
-        if deliver_ms < write_ms && !self.shared.stop_dequeue.load(Relaxed) {
+        // What was lost goes into the wheel in any case: what takes it back comes later in the queue.
+        let again = unit.queue_offset < self.known.lost_before;
+        if deliver_ms < write_ms && !again && !self.shared.stop_dequeue.load(Relaxed) {
             // In the order of the queue: what came before is safe first.
             self.commit(now_ms)?;
             waiting.put(&self.store, None, false, now_ms)?;
@@ -194,10 +208,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a message that was taken in at `write_ms` has left the wheel: delivered, or gone back into the topic.
-    fn is_done(&self, deliver_ms: i64, write_ms: i64) -> bool {
-        let (slot_ms, _) = self.slot_of(deliver_ms, write_ms);
-        slot_ms < self.progress.read_ms
+    /// Whether a message that was taken in before has left the wheel: delivered, or gone back into the topic.
+    fn is_done(&self, waiting: &Waiting<'_>, deliver_ms: i64) -> bool {
+        deliver_ms < self.progress.read_ms || self.known.rolled.contains(&waiting.mark(waiting.rounds().saturating_add(1)))
     }
 
     /// The time of the slot for a message, and whether it goes back into the topic then. Source: TimerMessageStore.doEnqueue.
@@ -269,6 +282,7 @@ impl Engine {
     fn note(&mut self) -> io::Result<()> {
         self.shared.queue_offset.store(self.progress.queue_offset, Relaxed);
         self.shared.read_ms.store(self.progress.read_ms, Relaxed);
+        self.progress.slots = self.wheel.len();
         self.checkpoint.lock().note(&self.core, &self.progress)
     }
 
@@ -354,7 +368,7 @@ impl Engine {
     }
 
     /// The units of a slot in the order in which they came.
-    fn units_of(&mut self, tick: i64) -> io::Result<Vec<LogUnit>> {
+    fn units_of(&mut self, tick: i64) -> Result<Vec<LogUnit>, Stall> {
         let mut units = Vec::new();
         let slot = self.wheel.slot(tick)?;
         let mut position = slot.map_or(NO_POSITION, |slot| slot.last);
@@ -375,13 +389,15 @@ impl Engine {
             warn!(tick, position, "a slot of the timer wheel is damaged, its messages are looked for in the timer log");
             units.clear();
             let precision_ms = self.precision_ms;
-            let end = self.log.end();
-            self.log.scan(0, |at, unit, _| {
+            let found = self.log.scan(0, |_, unit, _| {
                 if unit.deliver_ms() / precision_ms == tick {
                     units.push(*unit);
                 }
-                Ok(at < end)
+                Ok(true)
             })?;
+            if found < self.log.end() {
+                return Err(Stall::Damaged);
+            }
         }
         Ok(units)
     }

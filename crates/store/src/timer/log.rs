@@ -87,6 +87,11 @@ impl TimerLog {
         })
     }
 
+    /// Bytes of a file.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
     /// First position that there is.
     pub(super) fn start(&self) -> u64 {
         self.files.front().map_or(0, |file| file.first)

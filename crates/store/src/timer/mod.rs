@@ -217,6 +217,7 @@ impl TimerThread {
                     Some(RETRY)
                 }
                 Err(Stall::Stopping) => continue,
+                Err(Stall::Damaged) => Some(Duration::ZERO),
                 Err(Stall::Broken(error)) => {
                     core.poison(format!("cannot read or write the timer's files: {error}"));
                     break;

@@ -1,7 +1,7 @@
 //! How the timer comes up. The timer log is what holds; the wheel is made from it unless it is known to fit, and what the log
 //! lacks comes from the timer topic again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -43,15 +43,7 @@ pub(super) fn open(
     let (checkpoint, found) = CheckpointFile::open(&core, &checkpoint_path, config.precision_ms)?;
     let shared = Shared::new(wake, Arc::clone(&core.clock), Arc::clone(&wheel_file), config.precision_ms);
     *shared.java.lock() = found.java;
-    let mut recovery = Recovery {
-        store,
-        precision_ms: config.precision_ms,
-        log,
-        wheel: Wheel::new(wheel_file),
-        in_log: Vec::new(),
-        waiting: 0,
-        last: None,
-    };
+    let mut recovery = Recovery::new(store, config.precision_ms, log, wheel_file);
     let (progress, known) =
         recovery.run(&found, core.clock.now_ms()).map_err(|error| io_error("recover", &log_dir, error))?;
     shared.waiting.store(recovery.waiting, Relaxed);
@@ -78,6 +70,24 @@ pub(super) fn open(
     })
 }
 
+impl Engine {
+    /// What is in memory, and the wheel, do not fit the log: begins anew with the log, at the point that was reached.
+    pub(super) fn recover_again(&mut self) -> Result<(), OpenError> {
+        let root = &self.core.config.store_path_root_dir;
+        let dir = root.join("timerlog");
+        let log = TimerLog::open(Arc::clone(&self.core.fs), dir.clone(), self.log.file_bytes())?;
+        let mut recovery = Recovery::new(&self.store, self.precision_ms, log, Arc::clone(&self.wheel.file));
+        let own = Progress { slots: -1, ..self.progress };
+        let found = Found { java: self.checkpoint.lock().java(), own: Some(own) };
+        let recovered = recovery.run(&found, self.core.clock.now_ms());
+        (self.progress, self.known) = recovered.map_err(|error| io_error("recover", &dir, error))?;
+        self.shared.waiting.store(recovery.waiting, Relaxed);
+        self.taken = Taken { queue_offset: self.progress.queue_offset, ..Taken::default() };
+        (self.log, self.wheel, self.dirty) = (recovery.log, recovery.wheel, true);
+        Ok(())
+    }
+}
+
 fn check(config: &TimerConfig) -> Result<(), OpenError> {
     let refused = |key, value: i64, reason: &str| OpenError::Config { key, value: value.to_string(), reason: reason.into() };
     if !(1..=3_600_000).contains(&config.precision_ms) {
@@ -102,7 +112,11 @@ struct Recovery<'a> {
     last: Option<LogUnit>,
 }
 
-impl Recovery<'_> {
+impl<'a> Recovery<'a> {
+    fn new(store: &'a MessageStore, precision_ms: i64, log: TimerLog, wheel: Arc<WheelFile>) -> Recovery<'a> {
+        Recovery { store, precision_ms, log, wheel: Wheel::new(wheel), in_log: Vec::new(), waiting: 0, last: None }
+    }
+
     fn run(&mut self, found: &Found, now_ms: i64) -> io::Result<(Progress, Known)> {
         let mut progress = found.own.unwrap_or(Progress {
             read_ms: found.java.last_read_time_ms,
@@ -135,6 +149,7 @@ impl Recovery<'_> {
         if end < expected_end {
             warn!(end, expected_end, "the timer log has lost its end: messages that it lacks are taken from the topic again");
             known.lost_before = progress.queue_offset;
+            known.rolled = self.rolled(min, progress.queue_offset);
             progress.queue_offset = min;
             self.in_log.clear();
             let in_log = &mut self.in_log;
@@ -155,8 +170,8 @@ impl Recovery<'_> {
             return Ok(false);
         }
         match self.wheel.load(own.read_ms.div_euclid(self.precision_ms), own.log_end)? {
-            Some(waiting) => self.waiting = waiting,
-            None => return Ok(false),
+            Some(waiting) if self.wheel.len() == own.slots => self.waiting = waiting,
+            _ => return Ok(false),
         }
         Ok(true)
     }
@@ -209,6 +224,24 @@ impl Recovery<'_> {
         self.waiting = slots.values().map(|slot| i64::from(slot.num)).sum();
         self.wheel.replace(first_tick, slots)?;
         Ok(end)
+    }
+
+    /// Marks of all messages in this part of the timer topic that went round: the one they come from is done.
+    fn rolled(&self, from: i64, to: i64) -> HashSet<u64> {
+        let mut rolled = HashSet::new();
+        let mut next = from;
+        while next < to {
+            let units = self.store.queue_units(TIMER_TOPIC, 0, next, 1024);
+            let Some(last) = units.last() else { break };
+            next = last.queue_offset + last.message_count;
+            let records = units.iter().filter_map(|unit| self.store.record_at(unit.physical_offset));
+            for bytes in records {
+                if let Some(waiting) = Waiting::parse(&bytes).filter(|waiting| waiting.rounds() > 0) {
+                    rolled.insert(waiting.mark(waiting.rounds()));
+                }
+            }
+        }
+        rolled
     }
 
     fn queue_offset_of(&self, unit: &LogUnit) -> Option<i64> {

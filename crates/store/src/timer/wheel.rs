@@ -96,6 +96,7 @@ fn index(tick: i64) -> u64 {
 pub(super) struct Wheel {
     pub(super) file: Arc<WheelFile>,
     bits: Vec<u64>,
+    marked: i64,
     /// Slots that the next [`Wheel::commit`] writes, by tick.
     changed: BTreeMap<i64, Slot>,
     needs_sync: bool,
@@ -105,7 +106,7 @@ impl Wheel {
     /// A wheel that knows of nothing to deliver yet.
     pub(super) fn new(file: Arc<WheelFile>) -> Wheel {
         let words = usize::try_from(TOTAL / 64).unwrap_or(0);
-        Wheel { file, bits: vec![0; words], changed: BTreeMap::new(), needs_sync: false }
+        Wheel { file, bits: vec![0; words], marked: 0, changed: BTreeMap::new(), needs_sync: false }
     }
 
     /// Takes over the slots of the file from `tick` on whose units all lie before `log_end`. Returns how many messages wait
@@ -133,6 +134,7 @@ impl Wheel {
     /// What the system said.
     pub(super) fn replace(&mut self, tick: i64, slots: BTreeMap<i64, Slot>) -> io::Result<()> {
         self.bits.fill(0);
+        self.marked = 0;
         self.changed.clear();
         let by_index: BTreeMap<u64, Slot> = slots.into_values().map(|slot| (index(slot.tick), slot)).collect();
         let mut missing = by_index.clone();
@@ -201,8 +203,14 @@ impl Wheel {
         if let Some((word, bit)) = place(tick)
             && let Some(word) = self.bits.get_mut(word)
         {
+            self.marked -= i64::from(*word & bit != 0);
             *word &= !bit;
         }
+    }
+
+    /// How many slots have something to deliver.
+    pub(super) fn len(&self) -> i64 {
+        self.marked
     }
 
     /// The first tick from `tick` on, within one turn, at which something is due.
@@ -233,6 +241,7 @@ impl Wheel {
         if let Some((word, bit)) = place(tick)
             && let Some(word) = self.bits.get_mut(word)
         {
+            self.marked += i64::from(*word & bit == 0);
             *word |= bit;
         }
     }

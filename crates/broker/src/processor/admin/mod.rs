@@ -7,3 +7,4 @@ pub mod offset;
 pub mod runtime;
 pub mod stats;
 pub mod topic;
+pub mod timer;

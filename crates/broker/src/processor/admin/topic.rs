@@ -5,6 +5,7 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::reply::{bad_body, not_persisted, topic_not_exist};
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use codec::json;
@@ -42,6 +43,8 @@ pub struct TopicAdmin {
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Queues, which go with a deleted topic.
     pub store: Arc<MessageStore>,
+    /// What waits for a deleted topic is no longer counted.
+    pub timer: Arc<Timer>,
     /// Counters.
     pub stats: Arc<BrokerStats>,
     /// Settings.
@@ -155,6 +158,7 @@ impl TopicAdmin {
             self.offsets.remove_topic(topic);
             self.store.delete_topic(topic);
             self.stats.forget(topic);
+            self.timer.forget(topic);
         }
         Ok(Reply::success())
     }
