@@ -1,11 +1,11 @@
 //! The only place where errors of store and checks become response codes and remarks. Wording follows Java, which
 //! clients and people search for; behind it stands the reason.
 
+use crate::timer::TimerRefusal;
 use protocol::response_code::{
     FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
     SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
-use crate::timer::TimerRefusal;
 use remoting::reply::Reply;
 use std::fmt::Display;
 use std::time::Duration;

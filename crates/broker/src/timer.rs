@@ -80,7 +80,12 @@ impl Timer {
         let mut version = DataVersion { timestamp: clock::now_ms(), ..DataVersion::default() };
         let settings = &options.store;
         if !settings.timer_wheel_enable {
-            return Ok(Timer { store: None, file, dice: AtomicU32::new(0), version: Mutex::new((version, 0, Some(0))) });
+            return Ok(Timer {
+                store: None,
+                file,
+                dice: AtomicU32::new(0),
+                version: Mutex::new((version, 0, Some(0))),
+            });
         }
         let before = file.load::<TimerMetrics>()?;
         let config = TimerConfig {
@@ -93,9 +98,8 @@ impl Timer {
         if let Some(before) = before {
             version = before.data_version;
             let counts = before.timing_count.into_iter();
-            let counts = counts.map(|(topic, Metric { count, time_stamp: timestamp })| {
-                (topic, TimingCount { count, timestamp })
-            });
+            let counts = counts
+                .map(|(topic, Metric { count, time_stamp: timestamp })| (topic, TimingCount { count, timestamp }));
             timer.restore_timing_counts(counts.collect());
         }
         let timer =
@@ -195,7 +199,8 @@ impl Timer {
             version.1 = changes;
         }
         let counts = counts.into_iter();
-        let counts = counts.map(|(topic, TimingCount { count, timestamp: time_stamp })| (topic, Metric { count, time_stamp }));
+        let counts =
+            counts.map(|(topic, TimingCount { count, timestamp: time_stamp })| (topic, Metric { count, time_stamp }));
         Some(TimerMetrics { data_version: version.0, timing_count: counts.collect() })
     }
 
@@ -236,7 +241,11 @@ mod tests {
         (store, timer)
     }
 
-    fn park(timer: &Timer, options: &BrokerOptions, given: &[(&str, String)]) -> (Result<bool, TimerRefusal>, Properties) {
+    fn park(
+        timer: &Timer,
+        options: &BrokerOptions,
+        given: &[(&str, String)],
+    ) -> (Result<bool, TimerRefusal>, Properties) {
         let mut properties = Properties::new();
         given.iter().for_each(|(name, value)| properties.set(name, value.as_str()));
         let parked = timer.park(options, "T", 3, &mut properties);
@@ -295,6 +304,10 @@ mod tests {
 
     #[test]
     fn counts_are_kept_in_java_s_form() {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/5.5.0-formats/config/timermetrics");
+        let golden = std::fs::read(golden).unwrap();
+        let metrics: TimerMetrics = codec::json::from_slice(&golden).unwrap();
+        assert_eq!(protocol::body::encode(&metrics), golden);
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("config")).unwrap();
         let text = r#"{"dataVersion":{"counter":7,"stateVersion":0,"timestamp":5},"timingCount":{"T":{"count":3,"timeStamp":4}}}"#;

@@ -282,6 +282,16 @@ mod tests {
     }
 
     #[test]
+    fn java_s_checkpoint_is_read_and_written_again() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/5.5.0-formats/config/timercheck");
+        let file = std::fs::read(path).unwrap();
+        assert_eq!(file.len(), 4096);
+        let checkpoint = TimerCheckpoint::parse(&file).unwrap();
+        assert_eq!((checkpoint.last_read_time_ms, checkpoint.counter), (1_795_515_740_000, 15));
+        assert_eq!(checkpoint.encode(), file[..CHECKPOINT_LEN]);
+    }
+
+    #[test]
     fn what_is_encoded_is_read_again() {
         let slot = Slot { tick: 1_700_000_000, first: 52, last: 1 << 33, num: -1, magic: 3 };
         assert_eq!(Slot::parse(&slot.encode()).unwrap(), slot);

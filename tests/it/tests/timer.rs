@@ -65,9 +65,20 @@ fn every_kind_of_time_is_kept(cluster: &Cluster) {
         assert_in_time(message, *due);
         let mut names: BTreeSet<_> =
             message.all["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        let mut expect: BTreeSet<_> =
-            ["CLUSTER", "CONSUME_START_TIME", "KEYS", "MAX_OFFSET", "MIN_OFFSET", "MSG_REGION", "TAGS", "TRACE_ON",
-             "UNIQ_KEY", "WAIT", "mine"].into();
+        let mut expect: BTreeSet<_> = [
+            "CLUSTER",
+            "CONSUME_START_TIME",
+            "KEYS",
+            "MAX_OFFSET",
+            "MIN_OFFSET",
+            "MSG_REGION",
+            "TAGS",
+            "TRACE_ON",
+            "UNIQ_KEY",
+            "WAIT",
+            "mine",
+        ]
+        .into();
         expect.insert(match *name {
             "sec" | "zero" => "TIMER_DELAY_SEC",
             "ms" => "TIMER_DELAY_MS",
@@ -110,9 +121,11 @@ fn what_lies_too_far_off_is_refused(cluster: &Cluster) {
     let topic = cluster.topic("TimerFar", 1);
     let producer = client().producer(&cluster.namesrv(), args! { retries: 0 });
     let far = 3 * 24 * 3600;
-    for time in [args! { delaySec: (far + 60) }, args! { delayMs: (far + 60) * 1000 },
-        args! { deliverMs: (now() + (far + 60) * 1000) }]
-    {
+    for time in [
+        args! { delaySec: (far + 60) },
+        args! { delayMs: (far + 60) * 1000 },
+        args! { deliverMs: (now() + (far + 60) * 1000) },
+    ] {
         let sent = producer.send(&topic, 1, time);
         assert_eq!((sent[0].status.as_str(), sent[0].code), ("FAILED", Some(MESSAGE_ILLEGAL)), "{sent:?}");
         let text = "timer message illegal, the delay time should not be bigger than the max delay 259200000ms; or if set del \
@@ -175,7 +188,8 @@ fn the_state_can_be_asked_for(cluster: &Cluster) {
     wait_for("the runtime information tells it", 30, || {
         let (_, body) = call(cluster, GET_BROKER_RUNTIME_INFO);
         let info: Value = serde_json::from_slice(&body).expect("JSON");
-        let number = |key: &str| info["table"][key].as_str().and_then(|text| text.parse::<f64>().ok()).expect("a number");
+        let number =
+            |key: &str| info["table"][key].as_str().and_then(|text| text.parse::<f64>().ok()).expect("a number");
         let settled = number("timerCongestNum") >= 7.0 && number("timerOffsetBehind") == 0.0;
         assert!(number("timerEnqueueTps") >= 0.0 && number("timerDequeueTps") >= 0.0);
         (settled && number("timerReadBehind") < 5.0).then_some(())

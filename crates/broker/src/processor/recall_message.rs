@@ -105,8 +105,7 @@ impl RecallMessageProcessor {
             return Err(Reply::error(TOPIC_NOT_EXIST, remark));
         }
         let illegal = |remark: &'static str| Reply::error(ILLEGAL_OPERATION, remark);
-        let handle =
-            Handle::decode(&header.recall_handle).ok_or_else(|| illegal("recall handle is invalid"))?;
+        let handle = Handle::decode(&header.recall_handle).ok_or_else(|| illegal("recall handle is invalid"))?;
         if *header.topic != *handle.topic {
             return Err(illegal("recall failed, topic not match"));
         }
@@ -178,7 +177,9 @@ impl RecallMessageProcessor {
                 Ok(()) => Reply::ok(header),
                 // As in Java: it is stored, and the disk will follow.
                 Err(error @ store::FlushError::Timeout { .. }) => Reply::ok(header).with_remark(error.to_string()),
-                Err(error) => Reply::error(SYSTEM_ERROR, format!("recall failed, execute error ({})", flush_error(&error).1)),
+                Err(error) => {
+                    Reply::error(SYSTEM_ERROR, format!("recall failed, execute error ({})", flush_error(&error).1))
+                }
             }
         }))
     }

@@ -4,8 +4,8 @@
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
-use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::processor::recall_message::recall_handle;
+use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::reply::{flush_error, forbidden, group_not_exist, put_error, timer_refusal, topic_not_exist, wait_flushed};
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;

@@ -82,7 +82,10 @@ impl CheckpointFile {
         let java = TimerCheckpoint::parse(&old).unwrap_or_default();
         let boot = boot_hash(core);
         let own = own(&old, &java, boot, precision_ms);
-        Ok((CheckpointFile { file: Arc::new(file), java, boot, precision_ms, live: Progress::default() }, Found { java, own }))
+        Ok((
+            CheckpointFile { file: Arc::new(file), java, boot, precision_ms, live: Progress::default() },
+            Found { java, own },
+        ))
     }
 
     /// Java's part as it was written last.
@@ -102,12 +105,7 @@ impl CheckpointFile {
     /// happens to the machine. Returns the file, which is to be brought to the disk.
     /// # Errors
     /// What the system said.
-    pub(super) fn write(
-        &mut self,
-        core: &Core,
-        java: TimerCheckpoint,
-        clean: bool,
-    ) -> io::Result<Arc<File>> {
+    pub(super) fn write(&mut self, core: &Core, java: TimerCheckpoint, clean: bool) -> io::Result<Arc<File>> {
         self.java = java;
         let mut bytes = [0; OWN_AT + OWN_LEN];
         let own = self.own_part(&self.live, if clean { 0 } else { self.boot });

@@ -170,8 +170,8 @@ impl Engine {
     /// Takes in one message: into log and wheel with the next commit, or where it was meant to go when it is due already.
     fn take_in(&mut self, unit: &QueueUnit, now_ms: i64) -> Result<(), Stall> {
         let next = unit.queue_offset + unit.message_count;
-        let known = unit.queue_offset < self.known.until
-            && self.known.in_log.binary_search(&unit.physical_offset).is_ok();
+        let known =
+            unit.queue_offset < self.known.until && self.known.in_log.binary_search(&unit.physical_offset).is_ok();
         let bytes = self.store.record_at(unit.physical_offset).filter(|_| !known);
         let Some(waiting) = bytes.as_ref().and_then(|bytes| Waiting::parse(bytes)) else {
             if !known {
@@ -210,7 +210,8 @@ impl Engine {
 
     /// Whether a message that was taken in before has left the wheel: delivered, or gone back into the topic.
     fn is_done(&self, waiting: &Waiting<'_>, deliver_ms: i64) -> bool {
-        deliver_ms < self.progress.read_ms || self.known.rolled.contains(&waiting.mark(waiting.rounds().saturating_add(1)))
+        deliver_ms < self.progress.read_ms
+            || self.known.rolled.contains(&waiting.mark(waiting.rounds().saturating_add(1)))
     }
 
     /// The time of the slot for a message, and whether it goes back into the topic then. Source: TimerMessageStore.doEnqueue.
@@ -225,13 +226,7 @@ impl Engine {
         (write_ms + ticks * self.precision_ms, true)
     }
 
-    fn place(
-        &mut self,
-        unit: &QueueUnit,
-        waiting: &Waiting<'_>,
-        deliver_ms: i64,
-        write_ms: i64,
-    ) -> Result<(), Stall> {
+    fn place(&mut self, unit: &QueueUnit, waiting: &Waiting<'_>, deliver_ms: i64, write_ms: i64) -> Result<(), Stall> {
         let (slot_ms, roll) = self.slot_of(deliver_ms, write_ms);
         // A clock that was set back: slots before are delivered, and not looked at again.
         let slot_ms = slot_ms.max(self.progress.read_ms);
@@ -244,9 +239,7 @@ impl Engine {
         let slot = self.wheel.slot(tick)?;
         let position = self.log.push(&LogUnit {
             previous: slot.map_or(NO_POSITION, |slot| slot.last),
-            magic: magic::DEFAULT
-                | if roll { magic::ROLL } else { 0 }
-                | if is_delete { magic::DELETE } else { 0 },
+            magic: magic::DEFAULT | if roll { magic::ROLL } else { 0 } | if is_delete { magic::DELETE } else { 0 },
             write_ms,
             delay_ms: i32::try_from(slot_ms - write_ms).unwrap_or(i32::MAX),
             physical_offset: i64::try_from(unit.physical_offset).unwrap_or(i64::MAX),
@@ -422,7 +415,12 @@ impl Engine {
         if !std::mem::take(&mut self.dirty) && !clean {
             return Ok(None);
         }
-        Ok(Some(FlushJob { progress: self.progress, log: self.log.take_unsynced(), wheel: self.wheel.take_unsynced(), clean }))
+        Ok(Some(FlushJob {
+            progress: self.progress,
+            log: self.log.take_unsynced(),
+            wheel: self.wheel.take_unsynced(),
+            clean,
+        }))
     }
 
     /// Java goes on behind the last message that the log knows: those behind it that were due when they came would be delivered

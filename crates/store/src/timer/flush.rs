@@ -53,7 +53,8 @@ impl TimerFlusher {
                 master_timer_queue_offset: job.progress.queue_offset,
                 ..before
             };
-            let place = |checkpoint: &TimerCheckpoint| (checkpoint.last_read_time_ms, checkpoint.last_timer_queue_offset);
+            let place =
+                |checkpoint: &TimerCheckpoint| (checkpoint.last_read_time_ms, checkpoint.last_timer_queue_offset);
             if place(&java) != place(&before) {
                 // Source: DataVersion.nextVersion.
                 (java.timestamp, java.counter) = (core.clock.now_ms(), before.counter.wrapping_add(1));

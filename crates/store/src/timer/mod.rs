@@ -92,7 +92,11 @@ impl TimerStore {
     /// arrives in [`TIMER_TOPIC`].
     /// # Errors
     /// See [`OpenError`]; nothing is left running.
-    pub fn open(store: &Arc<MessageStore>, config: &TimerConfig, wake: Arc<TimerWake>) -> Result<TimerStore, OpenError> {
+    pub fn open(
+        store: &Arc<MessageStore>,
+        config: &TimerConfig,
+        wake: Arc<TimerWake>,
+    ) -> Result<TimerStore, OpenError> {
         let mut engine = recover::open(store, config, wake)?;
         let (core, shared) = (Arc::clone(&store.core), Arc::clone(&engine.shared));
         let root = core.config.store_path_root_dir.clone();

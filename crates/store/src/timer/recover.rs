@@ -27,11 +27,7 @@ const BLANK_SLOTS: i64 = 60;
 /// Opens the files and finds out how far work has come.
 /// # Errors
 /// What the system said; files that cannot be what they should be; settings that cannot work.
-pub(super) fn open(
-    store: &Arc<MessageStore>,
-    config: &TimerConfig,
-    wake: Arc<TimerWake>,
-) -> Result<Engine, OpenError> {
+pub(super) fn open(store: &Arc<MessageStore>, config: &TimerConfig, wake: Arc<TimerWake>) -> Result<Engine, OpenError> {
     check(config)?;
     let core = Arc::clone(&store.core);
     let root = &core.config.store_path_root_dir;
@@ -89,7 +85,8 @@ impl Engine {
 }
 
 fn check(config: &TimerConfig) -> Result<(), OpenError> {
-    let refused = |key, value: i64, reason: &str| OpenError::Config { key, value: value.to_string(), reason: reason.into() };
+    let refused =
+        |key, value: i64, reason: &str| OpenError::Config { key, value: value.to_string(), reason: reason.into() };
     if !(1..=3_600_000).contains(&config.precision_ms) {
         return Err(refused("timerPrecisionMs", config.precision_ms, "1 to 3600000 ms are possible; 1000 is usual"));
     }
@@ -147,7 +144,10 @@ impl<'a> Recovery<'a> {
         let (min, max) = (self.store.min_offset(TIMER_TOPIC, 0), self.store.max_offset(TIMER_TOPIC, 0));
         let mut known = Known { until: max, ..Known::default() };
         if end < expected_end {
-            warn!(end, expected_end, "the timer log has lost its end: messages that it lacks are taken from the topic again");
+            warn!(
+                end,
+                expected_end, "the timer log has lost its end: messages that it lacks are taken from the topic again"
+            );
             known.lost_before = progress.queue_offset;
             known.rolled = self.rolled(min, progress.queue_offset);
             progress.queue_offset = min;

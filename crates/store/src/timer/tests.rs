@@ -290,7 +290,8 @@ fn a_log_that_is_lost_is_taken_from_the_topic_again() {
 #[test]
 fn a_log_that_is_torn_is_cut() {
     let (bench, keys) = dies_at_every_step(|bench, step| {
-        let mut files: Vec<_> = std::fs::read_dir(bench.path("timerlog")).unwrap().map(|item| item.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(bench.path("timerlog")).unwrap().map(|item| item.unwrap().path()).collect();
         files.sort();
         if step % 7 == 0
             && let Some(last) = files.last()
@@ -355,15 +356,18 @@ fn units_of_messages_that_the_commit_log_lost_are_cut_off() {
     let mut engine = bench.engine();
     bench.put("kept", START + 5500, &[]);
     bench.work(&mut engine);
-    engine.log.push(&codec::timer::LogUnit {
-        previous: 0,
-        magic: 1,
-        write_ms: START,
-        delay_ms: 5000,
-        physical_offset: 1 << 30,
-        size: 200,
-        topic_hash: 0,
-    }).unwrap();
+    engine
+        .log
+        .push(&codec::timer::LogUnit {
+            previous: 0,
+            magic: 1,
+            write_ms: START,
+            delay_ms: 5000,
+            physical_offset: 1 << 30,
+            size: 200,
+            topic_hash: 0,
+        })
+        .unwrap();
     engine.log.commit().unwrap();
     drop(engine);
     let mut engine = bench.engine();

@@ -319,7 +319,10 @@ mod tests {
         third.replace(20, BTreeMap::from([(20, Slot { num: 7, ..slot(20) }), (25, slot(25))])).unwrap();
         let mut fourth = wheel(dir.path());
         assert_eq!(fourth.load(20, 1000).unwrap(), Some(9));
-        assert_eq!((fourth.next(20), fourth.next(21), fourth.next(26)), (Some(20), Some(25), Some(20 + TOTAL.cast_signed())));
+        assert_eq!(
+            (fourth.next(20), fourth.next(21), fourth.next(26)),
+            (Some(20), Some(25), Some(20 + TOTAL.cast_signed()))
+        );
         assert_eq!(std::fs::metadata(dir.path().join("timerwheel")).unwrap().len(), 38_707_200);
     }
 }
