@@ -342,8 +342,15 @@ fn change_hands(killed: bool) {
     }
     let push = client().push(&nameserver.addr(), &unique("CG"), "Waiting", args! {});
     wait_for("the last time has passed", 200, || (now() > last_due + 2000).then_some(()));
-    let got = push.expect_exactly(sent.len(), 2000);
-    judge(&sent, &[], &got).assert_exactly_once();
+    let got = if killed {
+        // Java delivers again what it had delivered in the second before it was killed.
+        push.expect(sent.len())
+    } else {
+        push.expect_exactly(sent.len(), 2000)
+    };
+    let bodies = |of: &mut dyn Iterator<Item = &String>| of.cloned().collect::<BTreeSet<_>>();
+    let expected = bodies(&mut sent.iter().map(|one| &one.body));
+    assert_eq!(bodies(&mut got.iter().map(|message| &message.body)), expected, "each that was not taken back");
     for message in &got {
         let due: i64 = message.body.split('-').nth(1).and_then(|due| due.parse().ok()).expect("a time");
         assert!(message.number("storeTimestamp") >= due, "{} came early", message.body);

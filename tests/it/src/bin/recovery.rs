@@ -86,7 +86,9 @@ fn many_queues(kind: Kind, queues: usize) -> Figures {
     let last = format!("Many{}", topics - 1);
     let complete = || {
         let mut link = Link::new(&broker.addr()).expect("the broker accepts connections");
-        wait_for("the last queue has its message", PATIENCE_SECONDS, || (!link.pull(&last, 7, 0, 1).ok()?.is_empty()).then_some(()));
+        wait_for("the last queue has its message", PATIENCE_SECONDS, || {
+            (!link.pull(&last, 7, 0, 1).ok()?.is_empty()).then_some(())
+        });
     };
     complete();
     let figures = measure(&broker, complete);
