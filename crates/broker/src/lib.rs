@@ -24,6 +24,7 @@ pub mod routes;
 pub mod schedule;
 pub mod services;
 pub mod subscription_group_manager;
+pub mod timer;
 pub mod topic_config_manager;
 pub mod transaction;
 
@@ -107,6 +108,7 @@ impl Broker {
         let servers = match listen(&parts, &routes, start.max_frame_len) {
             Ok(servers) => servers,
             Err(error) => {
+                parts.timer.shutdown();
                 parts.store.shutdown();
                 return Err(error);
             }
@@ -138,8 +140,12 @@ impl Broker {
             tracing::warn!(%error, "decisions over half messages not written: producers will be asked again");
         }
         parts.offsets.persist();
-        let store = parts.store.clone();
-        if tokio::task::spawn_blocking(move || store.shutdown()).await.is_err() {
+        let (timer, store) = (parts.timer.clone(), parts.store.clone());
+        let closed = move || {
+            timer.shutdown();
+            store.shutdown();
+        };
+        if tokio::task::spawn_blocking(closed).await.is_err() {
             tracing::error!("closing the store failed inside the broker");
         }
     }

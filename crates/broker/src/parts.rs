@@ -21,17 +21,19 @@ use crate::pull_request_hold::PullRequestHold;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use filter::{BloomError, BloomFilter};
 use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
-use protocol::names::{SCHEDULE_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC, revive_topic};
+use protocol::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC, revive_topic};
 use remoting::budget::Budget;
 use remoting::clock;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use store::timer::TimerWake;
 use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
@@ -75,6 +77,8 @@ pub struct Parts {
     pub schedule: Arc<ScheduleOffsets>,
     /// Half messages.
     pub transactions: Arc<Transactions>,
+    /// Delivery at arbitrary times.
+    pub timer: Arc<Timer>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
     /// State of POP.
@@ -103,6 +107,7 @@ struct Arrivals {
     config: Arc<BrokerConfigManager>,
     transactions: Arc<Transactions>,
     pops: Arc<PopArrivals>,
+    timer: Arc<TimerWake>,
 }
 
 impl MessageArrivingListener for Arrivals {
@@ -112,6 +117,8 @@ impl MessageArrivingListener for Arrivals {
             self.schedule.arrived(arrival.queue_id);
         } else if [TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC].contains(&arrival.topic) {
             self.transactions.arrived();
+        } else if arrival.topic == TIMER_TOPIC {
+            self.timer.arrived();
         }
         self.pops.arriving(arrival);
     }
@@ -147,6 +154,7 @@ impl Parts {
         let filters = Arc::new(ConsumerFilterManager::open(&root, bloom_filter(&options)?, clock::now_ms())?);
         let transactions = Arc::new(Transactions::open(&root));
         let pops = Arc::new(pop_arrivals(&options, &topics));
+        let wake = Arc::new(TimerWake::default());
         let arrivals = Arrivals {
             hold: hold.clone(),
             schedule: schedule.clone(),
@@ -154,6 +162,7 @@ impl Parts {
             config: config.clone(),
             transactions: transactions.clone(),
             pops: pops.clone(),
+            timer: wake.clone(),
         };
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
@@ -172,7 +181,9 @@ impl Parts {
             store: store.clone(),
             arrivals: pops,
         };
+        let timer = Timer::open::<PartsError>(&root, &store, &options, wake)?;
         Ok(Parts {
+            timer: Arc::new(timer),
             groups: Arc::new(SubscriptionGroupManager::open(&root)?),
             pop: Arc::new(pop),
             modes: Arc::new(RequestModeManager::open(&root)?),

@@ -1,6 +1,7 @@
 //! The only place where errors of store and checks become response codes and remarks. Wording follows Java, which
 //! clients and people search for; behind it stands the reason.
 
+use crate::timer::TimerRefusal;
 use bytes::Bytes;
 use protocol::response_code::{
     FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
@@ -57,6 +58,30 @@ pub fn put_error<R>(error: &PutError, max_message_size: i32) -> Reply<R> {
             Reply::error(SYSTEM_ERROR, format!("create mapped file failed, server is busy or broken. ({error})"))
         }
         _ => Reply::error(SERVICE_NOT_AVAILABLE, format!("service not available now. {error}")),
+    }
+}
+
+/// A message for a time that cannot wait.
+pub fn timer_refusal<R>(refusal: TimerRefusal) -> Reply<R> {
+    match refusal {
+        TimerRefusal::NotEnabled => {
+            Reply::error(SYSTEM_ERROR, "accurate timer message is not enabled, timerWheelEnable is false")
+        }
+        TimerRefusal::Illegal { max_ms } => Reply::error(
+            MESSAGE_ILLEGAL,
+            format!(
+                "timer message illegal, the delay time should not be bigger than the max delay {max_ms}ms; or if set del \
+                 msg, the delay time should be bigger than the current time"
+            ),
+        ),
+        TimerRefusal::FlowControl { limit } => Reply::error(
+            SYSTEM_ERROR,
+            format!(
+                "timer message is under flow control, max num limit is {most} or the current value is greater than \
+                 {limit} and less than {most}, trigger random flow control",
+                most = limit * 2
+            ),
+        ),
     }
 }
 

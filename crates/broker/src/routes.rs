@@ -8,6 +8,7 @@ use crate::processor::admin::group::GroupAdmin;
 use crate::processor::admin::offset::OffsetAdmin;
 use crate::processor::admin::runtime::RuntimeAdmin;
 use crate::processor::admin::stats::StatsAdmin;
+use crate::processor::admin::timer::TimerAdmin;
 use crate::processor::admin::topic::TopicAdmin;
 use crate::processor::change_invisible_time::ChangeInvisibleTimeProcessor;
 use crate::processor::client_manage::ClientManageProcessor;
@@ -21,6 +22,7 @@ use crate::processor::pop_message::{Dice, PopMessageProcessor, PopParts};
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
 use crate::processor::query_assignment::{AssignmentParts, QueryAssignmentProcessor};
 use crate::processor::query_message::QueryMessageProcessor;
+use crate::processor::recall_message::RecallMessageProcessor;
 use crate::processor::reply_message::ReplyMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
 use protocol::operation::*;
@@ -157,8 +159,17 @@ fn common(
         config: p.config.clone(),
         levels: p.levels.clone(),
         transactions: p.transactions.clone(),
+        timer: p.timer.clone(),
         store_host: p.store_host,
         ids: p.ids.clone(),
+    });
+    let recall = Arc::new(RecallMessageProcessor {
+        store: p.store.clone(),
+        timer: p.timer.clone(),
+        topics: p.topics.clone(),
+        stats: p.stats.clone(),
+        config: p.config.clone(),
+        store_host: p.store_host,
     });
     let end_transaction = Arc::new(EndTransactionProcessor {
         store: p.store.clone(),
@@ -199,6 +210,7 @@ fn common(
         .on::<SendBatchMessage>(Lane::Connection, send)
         .on::<SendReplyMessage>(Lane::Connection, reply.clone())
         .on::<SendReplyMessageV2>(Lane::Connection, reply)
+        .on::<RecallMessage>(Lane::Connection, recall)
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
         .on::<EndTransaction>(Lane::Connection, end_transaction.clone())
         .on::<ResumeCheckHalfMessage>(lanes.admin.clone(), end_transaction)
@@ -227,6 +239,7 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         announcements: p.announcements.clone(),
         offsets: p.offsets.clone(),
         store: p.store.clone(),
+        timer: p.timer.clone(),
         stats: p.stats.clone(),
         pop: p.pop.clone(),
         config: p.config.clone(),
@@ -293,12 +306,19 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         stats: p.stats.clone(),
         config: p.config.clone(),
         schedule: p.schedule.clone(),
+        timer: p.timer.clone(),
         levels: p.levels.clone(),
         hold: p.hold.clone(),
         budget: p.budget.clone(),
         boot_ms: p.boot_ms,
     });
-    let config = Arc::new(ConfigAdmin { config: p.config.clone(), store: p.store.clone(), topics: p.topics.clone() });
+    let config = Arc::new(ConfigAdmin {
+        config: p.config.clone(),
+        store: p.store.clone(),
+        topics: p.topics.clone(),
+        timer: p.timer.clone(),
+    });
+    let timer = Arc::new(TimerAdmin { timer: p.timer.clone() });
     let client = Arc::new(ClientAdmin {
         consumers: p.consumers.clone(),
         producers: p.producers.clone(),
@@ -314,6 +334,8 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         .on::<UpdateBrokerConfig>(lane.clone(), config.clone())
         .on::<CleanExpiredConsumeQueue>(lane.clone(), config.clone())
         .on::<DeleteExpiredCommitLog>(lane.clone(), config)
+        .on::<GetTimerCheckPoint>(lane.clone(), timer.clone())
+        .on::<GetTimerMetrics>(lane.clone(), timer)
         .on::<GetConsumerConnectionList>(lane.clone(), client.clone())
         .on::<GetProducerConnectionList>(lane.clone(), client.clone())
         .on::<GetAllProducerInfo>(lane.clone(), client.clone())

@@ -19,6 +19,7 @@ pub mod java_hash;
 pub mod json;
 pub mod message;
 pub mod properties;
+pub mod timer;
 
 mod cursor;
 mod json_scanner;

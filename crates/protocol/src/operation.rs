@@ -65,6 +65,7 @@ operations! {
     SendReplyMessage = 324, SendMessageRequestHeader => SendMessageResponseHeader;
     SendReplyMessageV2 = 325, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
+    RecallMessage = 370, RecallMessageRequestHeader => RecallMessageResponseHeader;
     ConsumerSendMsgBack = 36, ConsumerSendMsgBackRequestHeader => NoHeader;
     EndTransaction = 37, EndTransactionRequestHeader => NoHeader;
     PullMessage = 11, PullMessageRequestHeader => PullMessageResponseHeader;
@@ -125,6 +126,8 @@ operations! {
     UpdateAndGetGroupForbidden = 353, UpdateGroupForbiddenRequestHeader => NoHeader;
     GetAllConsumerOffset = 43, NoHeader => NoHeader;
     GetAllDelayOffset = 45, NoHeader => NoHeader;
+    GetTimerCheckPoint = 60, NoHeader => NoHeader;
+    GetTimerMetrics = 61, NoHeader => NoHeader;
     GetConsumeStats = 208, GetConsumeStatsRequestHeader => NoHeader;
     GetBrokerConsumeStats = 317, GetConsumeStatsInBrokerHeader => NoHeader;
     ViewBrokerStatsData = 315, ViewBrokerStatsDataRequestHeader => NoHeader;

@@ -279,7 +279,7 @@ fn crc(java: &Checkpoint, durable: i64, clean_end: i64) -> u32 {
 }
 
 /// Differs between two starts of the machine; 0, which never compares equal in practice, when the system does not tell.
-fn boot_hash(core: &Core) -> i64 {
+pub(crate) fn boot_hash(core: &Core) -> i64 {
     let boot_id = core.fs.read_file("/proc/sys/kernel/random/boot_id".as_ref()).ok().flatten();
     boot_id.map_or_else(|| core.clock.now_ms(), |id| i64::from(crc32fast::hash(&id)) + 1)
 }

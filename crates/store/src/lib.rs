@@ -92,6 +92,7 @@ mod scan;
 mod status;
 mod store;
 mod sys;
+pub mod timer;
 mod watermark;
 
 pub use batch_consume_queue::QueueType;

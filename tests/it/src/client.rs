@@ -1,7 +1,7 @@
 //! Producers and consumers as the cases see them: handles on clients that live in a [`Driver`] process.
 
 use crate::args;
-use crate::driver::{Args, Driver};
+use crate::driver::{Args, Driver, Failure};
 use crate::unique;
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ pub struct Sent {
     pub queue: i64,
     /// queueOffset
     pub offset: i64,
+    /// By which it can be taken back, where the broker gives that.
+    pub recall_handle: Option<String>,
     /// The exception's text when it failed.
     pub error: String,
     /// The response code when a server refused it.
@@ -122,6 +124,14 @@ impl Producer<'_> {
             assert_eq!(one.status, "SEND_OK", "{}: {one:?}", self.driver.name);
         }
         all
+    }
+
+    /// Takes a message back; returns its id.
+    /// # Errors
+    /// What the broker or the client said.
+    pub fn recall(&self, topic: &str, handle: &str) -> Result<String, Failure> {
+        let answer = self.driver.try_call("recall", args! { name: self.name, topic: topic, handle: handle })?;
+        Ok(answer["msgId"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Sends without pause, one thread per queue, until [`Self::stop_load`].
@@ -316,6 +326,7 @@ pub fn sent(results: &Value) -> Vec<Sent> {
             broker: text(one, "broker"),
             queue: number(one, "queue"),
             offset: number(one, "offset"),
+            recall_handle: one["recallHandle"].as_str().map(str::to_owned),
             error: text(one, "error"),
             code: one["code"].as_i64(),
         })

@@ -145,7 +145,18 @@ fn pull_all(link: &mut Link, queue: i64, mut from: i64) -> Vec<Message> {
 fn sent(body: String, queue: i64, offset: i64) -> Sent {
     let text = String::new;
     let (msg_id, offset_msg_id, error) = (text(), text(), text());
-    Sent { body, status: "SEND_OK".to_owned(), msg_id, offset_msg_id, broker: text(), queue, offset, error, code: None }
+    Sent {
+        body,
+        status: "SEND_OK".to_owned(),
+        msg_id,
+        offset_msg_id,
+        broker: text(),
+        queue,
+        offset,
+        recall_handle: None,
+        error,
+        code: None,
+    }
 }
 
 fn got(queue: i64, message: Message) -> Received {

@@ -4,10 +4,12 @@
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
+use crate::processor::recall_message::recall_handle;
 use crate::rebalance_lock_manager::RebalanceLockManager;
-use crate::reply::{flush_error, forbidden, group_not_exist, put_error, topic_not_exist, wait_flushed};
+use crate::reply::{flush_error, forbidden, group_not_exist, put_error, timer_refusal, topic_not_exist, wait_flushed};
 use crate::schedule::DelayLevels;
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::{NotCreated, TopicConfigManager};
 use crate::transaction::{Transactions, half};
 use bytestring::ByteString;
@@ -48,6 +50,8 @@ pub struct SendMessageProcessor {
     pub levels: Arc<DelayLevels>,
     /// Half messages.
     pub transactions: Arc<Transactions>,
+    /// Delivery at arbitrary times.
+    pub timer: Arc<Timer>,
     /// This broker's address, written into every record.
     pub store_host: SocketAddr,
     /// Makes message ids for clients that give none.
@@ -199,7 +203,6 @@ impl SendMessageProcessor {
         let header = &request.header;
         let is_half = !draft.dead && half::is_half(&draft.properties, header.reconsume_times.unwrap_or(0));
         let refusal = is_half.then(|| self.refuse_half(&draft.properties)).flatten();
-        let refusal = refusal.or_else(|| refuse_unsupported(&draft.properties));
         if let Some(refusal) = refusal.or_else(|| refuse_inner_batch(&draft)) {
             return refusal.into();
         }
@@ -215,7 +218,10 @@ impl SendMessageProcessor {
         let (put_topic, put_queue) = match level {
             _ if is_half => half::park(&topic, queue_id, &mut draft.properties),
             1.. if !draft.dead => self.levels.park(level, &topic, queue_id, &mut draft.properties),
-            _ => (&*topic, queue_id),
+            _ => match self.timer.park(&self.config.get(), &topic, queue_id, &mut draft.properties) {
+                Ok(parked) => parked.unwrap_or((&*topic, queue_id)),
+                Err(refusal) => return timer_refusal(refusal).into(),
+            },
         };
         let message = Message {
             topic: put_topic,
@@ -232,7 +238,8 @@ impl SendMessageProcessor {
                 }
                 self.count(if is_half { put_topic } else { &topic }, 1, put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
-                self.answer((id, None), unique, queue_id, &put, put.end(), wait)
+                let handle = recall_handle(&draft.properties, &self.config.get().broker.broker_name);
+                self.answer((id, None, handle), unique, queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
         }
@@ -303,7 +310,7 @@ impl SendMessageProcessor {
                 let wait = draft.properties.get(property::WAIT) != Some("false");
                 match (puts.first(), puts.last()) {
                     (Some(first), Some(last)) => {
-                        self.answer((ids.join(","), None), unique, draft.queue_id, first, last.end(), wait)
+                        self.answer((ids.join(","), None, None), unique, draft.queue_id, first, last.end(), wait)
                     }
                     _ => illegal("the batch holds no message".to_owned()),
                 }
@@ -340,7 +347,7 @@ impl SendMessageProcessor {
             Ok(put) => {
                 self.count(&draft.topic, i64::from(num), put.len);
                 let wait = draft.properties.get(property::WAIT) != Some("false");
-                let ids = (self.offset_message_id(&put), Some(unique.clone()));
+                let ids = (self.offset_message_id(&put), Some(unique.clone()), None);
                 self.answer(ids, Some(unique.clone()), draft.queue_id, &put, put.end(), wait)
             }
             Err(error) => put_error(&error, self.config.get().store.max_message_size).into(),
@@ -375,7 +382,7 @@ impl SendMessageProcessor {
     /// Answers at once, or under SYNC_FLUSH when the message is on disk.
     fn answer(
         &self,
-        (msg_id, batch_uniq_id): (String, Option<ByteString>),
+        (msg_id, batch_uniq_id, recall_handle): (String, Option<ByteString>, Option<String>),
         unique: Option<ByteString>,
         queue_id: i32,
         put: &PutResult,
@@ -389,7 +396,7 @@ impl SendMessageProcessor {
             queue_offset: put.queue_offset,
             transaction_id: unique,
             batch_uniq_id,
-            recall_handle: None,
+            recall_handle: recall_handle.map(ByteString::from),
             msg_region: Some(options.broker.region_id.as_str().into()),
             trace_on: Some(ByteString::from_static(text_of(options.broker.trace_on))),
         };
@@ -423,14 +430,6 @@ fn unique_key(text: Option<&ByteString>, value: Option<&str>) -> Option<ByteStri
 
 fn text_of(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
-}
-
-/// Delivering these as plain messages would be wrong, so they are refused until they are supported.
-fn refuse_unsupported(properties: &Properties) -> Option<SendReply> {
-    let timer = [property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS, property::TIMER_DELIVER_MS];
-    let timer = timer.into_iter().find(|name| properties.get(name).is_some())?;
-    let remark = format!("timer messages ({timer}) are not supported by this release of the broker; use delay levels");
-    Some(Reply::error(MESSAGE_ILLEGAL, remark))
 }
 
 /// What only a batch to a topic of batches may be, for consumers would take it apart. Source: HookUtils.checkInnerBatch.

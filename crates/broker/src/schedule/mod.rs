@@ -54,6 +54,10 @@ impl DelayLevels {
     /// is the highest.
     pub fn park(&self, level: i32, topic: &str, queue_id: i32, properties: &mut Properties) -> (&'static str, i32) {
         let level = level.min(self.max_level());
+        // A level wins over a time. Source: HookUtils.checkIfTimerMessage.
+        for name in [property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC, property::TIMER_DELAY_MS] {
+            properties.remove(name);
+        }
         properties.set(property::DELAY, level.to_string());
         properties.set(property::REAL_TOPIC, topic);
         properties.set(property::REAL_QID, queue_id.to_string());

@@ -53,6 +53,7 @@ impl Services {
             schedule: parts.schedule.clone(),
             transactions: parts.transactions.clone(),
             pop: parts.pop.clone(),
+            timer: parts.timer.clone(),
             written: Mutex::default(),
         });
         let run = |future: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {

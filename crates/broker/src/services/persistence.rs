@@ -6,6 +6,7 @@ use crate::filter::ConsumerFilterManager;
 use crate::pop::Pop;
 use crate::schedule::ScheduleOffsets;
 use crate::subscription_group_manager::SubscriptionGroupManager;
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use crate::transaction::Transactions;
 use parking_lot::Mutex;
@@ -34,6 +35,7 @@ pub(super) struct Persistence {
     pub(super) schedule: Arc<ScheduleOffsets>,
     pub(super) transactions: Arc<Transactions>,
     pub(super) pop: Arc<Pop>,
+    pub(super) timer: Arc<Timer>,
     pub(super) written: Mutex<Written>,
 }
 
@@ -101,6 +103,7 @@ impl Persistence {
             });
             self.pop.orders.persist();
         }
+        self.timer.persist();
     }
 
     async fn blocking(self: Arc<Persistence>, work: impl FnOnce(&Persistence) + Send + 'static) {

@@ -146,6 +146,28 @@ command_header! {
 }
 
 command_header! {
+    /// Code 370.
+    pub struct RecallMessageRequestHeader {
+        /// Producer group.
+        "producerGroup" producer_group: Option<ByteString>,
+        /// Topic it was sent to.
+        "topic" topic: ByteString,
+        /// `recallHandle` of the answer to the send.
+        "recallHandle" recall_handle: ByteString,
+    }
+}
+
+command_header! {
+    /// Answer to 370.
+    pub struct RecallMessageResponseHeader {
+        /// Unique key of the message that is taken back.
+        "msgId" msg_id: ByteString,
+        /// `regionId` of the broker.
+        "MSG_REGION" msg_region: Option<ByteString>,
+    }
+}
+
+command_header! {
     /// Code 36.
     pub struct ConsumerSendMsgBackRequestHeader {
         /// Physical offset of the message in the commit log.

@@ -17,7 +17,7 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 
-/** producer.start, producer.stop, send, load.start, load.stop. */
+/** producer.start, producer.stop, send, recall, load.start, load.stop. */
 final class Producers {
     private static final Map<String, DefaultMQProducer> PRODUCERS = new ConcurrentHashMap<>();
     private static final Map<String, Load> LOADS = new ConcurrentHashMap<>();
@@ -26,6 +26,7 @@ final class Producers {
         Driver.COMMANDS.put("producer.start", Producers::start);
         Driver.COMMANDS.put("producer.stop", Producers::stop);
         Driver.COMMANDS.put("send", Producers::send);
+        Driver.COMMANDS.put("recall", Producers::recall);
         Driver.COMMANDS.put("load.start", Producers::loadStart);
         Driver.COMMANDS.put("load.stop", Producers::loadStop);
     }
@@ -59,7 +60,7 @@ final class Producers {
         return PRODUCERS.get(name);
     }
 
-    static Message message(Options o, String body) {
+    static Message message(Options o, String body) throws Exception {
         byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
         int size = o.number("size", 0);
         if (size > bytes.length) {
@@ -73,6 +74,16 @@ final class Producers {
         o.under("p.").forEach(message::putUserProperty);
         if (o.has("delay")) {
             message.setDelayTimeLevel(o.number("delay", 0));
+        }
+        // Since 5.0.
+        if (o.has("delaySec")) {
+            Reflect.call(message, "setDelayTimeSec", o.big("delaySec", 0));
+        }
+        if (o.has("delayMs")) {
+            Reflect.call(message, "setDelayTimeMs", o.big("delayMs", 0));
+        }
+        if (o.has("deliverMs")) {
+            Reflect.call(message, "setDeliverTimeMs", o.big("deliverMs", 0));
         }
         if (o.has("flag")) {
             message.setFlag(o.number("flag", 0));
@@ -141,6 +152,16 @@ final class Producers {
             return Records.sent(body, producer.send(message(o, body)));
         } catch (Exception failure) {
             return Records.failed(body, failure);
+        }
+    }
+
+    /** Takes a message that waits back, by the handle that its send came back with. Since 5.3. */
+    private static Map<String, Object> recall(Options o) throws Exception {
+        try {
+            Object id = Reflect.call(PRODUCERS.get(o.get("name")), "recallMessage", o.get("topic"), o.get("handle"));
+            return Map.of("msgId", id);
+        } catch (java.lang.reflect.InvocationTargetException failure) {
+            throw failure.getCause() instanceof Exception ? (Exception) failure.getCause() : failure;
         }
     }
 

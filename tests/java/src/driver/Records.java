@@ -20,6 +20,7 @@ final class Records {
             record.put("queue", result.getMessageQueue().getQueueId());
         }
         record.put("offset", result.getQueueOffset());
+        record.put("recallHandle", Reflect.optional(result, "getRecallHandle"));
         return record;
     }
 

@@ -18,6 +18,15 @@ final class Reflect {
         throw new NoSuchMethodException(target.getClass().getName() + "." + name + Arrays.toString(arguments));
     }
 
+    /** What a method without parameters gives; null where this version has none. */
+    static Object optional(Object target, String name) {
+        try {
+            return target.getClass().getMethod(name).invoke(target);
+        } catch (ReflectiveOperationException missing) {
+            return null;
+        }
+    }
+
     /** The type of a parameter of the only method with that name and number of parameters. */
     static Class<?> parameter(Class<?> type, String name, int count, int index) throws Exception {
         for (Method method : type.getMethods()) {

@@ -2,6 +2,7 @@
 
 use crate::config_manager::BrokerConfigManager;
 use crate::parts::store_config;
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use daemon::error::ConfigError;
@@ -22,6 +23,8 @@ pub struct ConfigAdmin {
     pub store: Arc<MessageStore>,
     /// Announced anew when the broker's permission changes.
     pub topics: Arc<TopicConfigManager>,
+    /// Some of its settings may change.
+    pub timer: Arc<Timer>,
 }
 
 impl Processor<GetBrokerConfig> for ConfigAdmin {
@@ -45,6 +48,7 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                     self.topics.announce_again();
                 }
                 self.store.set_retention(&store_config(&self.config.get()));
+                self.timer.apply(&self.config.get());
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),
                     (None, false) => format!("takes effect at restart: {}", outcome.at_restart.join(", ")),

@@ -6,4 +6,5 @@ pub mod group;
 pub mod offset;
 pub mod runtime;
 pub mod stats;
+pub mod timer;
 pub mod topic;

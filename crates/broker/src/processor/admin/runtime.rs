@@ -5,10 +5,11 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config_manager::BrokerConfigManager;
 use crate::pull_request_hold::PullRequestHold;
 use crate::schedule::{DelayLevels, ScheduleOffsets};
+use crate::timer::Timer;
 use codec::fields::NoHeader;
 use protocol::body::encode;
 use protocol::body::topic::KvTable;
-use protocol::names::SCHEDULE_TOPIC;
+use protocol::names::{SCHEDULE_TOPIC, TIMER_TOPIC};
 use protocol::operation::GetBrokerRuntimeInfo;
 use remoting::budget::Budget;
 use remoting::clock;
@@ -28,6 +29,8 @@ pub struct RuntimeAdmin {
     pub config: Arc<BrokerConfigManager>,
     /// Delivery of delayed messages.
     pub schedule: Arc<ScheduleOffsets>,
+    /// Delivery at arbitrary times.
+    pub timer: Arc<Timer>,
     /// Delays by level.
     pub levels: Arc<DelayLevels>,
     /// Pulls that wait.
@@ -121,12 +124,13 @@ impl RuntimeAdmin {
         put(table, "earliestMessageTimeStamp", status.earliest_message_time);
         put(table, "pageCacheLockTimeMills", 0);
         self.health(table, status);
-        for key in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
-            put(table, key, 0);
-        }
-        for key in ["timerEnqueueTps", "timerDequeueTps"] {
-            put(table, key, "0.0");
-        }
+        let timer = self.timer.status();
+        let behind = self.store.max_offset(TIMER_TOPIC, 0) - timer.queue_offset;
+        put(table, "timerReadBehind", timer.read_behind_ms / 1000);
+        put(table, "timerOffsetBehind", behind.max(0));
+        put(table, "timerCongestNum", timer.waiting);
+        put(table, "timerEnqueueTps", format!("{:?}", timer.enqueue_tps));
+        put(table, "timerDequeueTps", format!("{:?}", timer.dequeue_tps));
     }
 
     /// What an operator must know of the store, under keys of our own: a reason is empty where there is none.

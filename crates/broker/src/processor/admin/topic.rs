@@ -6,6 +6,7 @@ use crate::config_manager::BrokerConfigManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::pop::Pop;
 use crate::reply::{bad_body, not_persisted, topic_not_exist};
+use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use codec::json;
@@ -43,6 +44,8 @@ pub struct TopicAdmin {
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Queues, which go with a deleted topic.
     pub store: Arc<MessageStore>,
+    /// What waits for a deleted topic is no longer counted.
+    pub timer: Arc<Timer>,
     /// Counters.
     pub stats: Arc<BrokerStats>,
     /// Counts of POP, which go with a deleted topic.
@@ -159,6 +162,7 @@ impl TopicAdmin {
             self.store.delete_topic(topic);
             self.stats.forget(topic);
             self.pop.in_flight.remove_topic(topic);
+            self.timer.forget(topic);
         }
         Ok(Reply::success())
     }
