@@ -124,7 +124,9 @@ fn shown(unit: &QueueUnit, filter: Option<&Filter>) -> ConsumeQueueData {
         }),
         extend_data_json: extension.map(|unit| {
             let ExtUnit { tags_code, store_timestamp, bit_map } = unit;
-            let numbers = bit_map.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+            // Java's bytes have a sign.
+            let numbers: Vec<String> = bit_map.iter().map(|byte| byte.cast_signed().to_string()).collect();
+            let numbers = numbers.join(",");
             let bits = if bit_map.is_empty() { numbers } else { format!("\"filterBitMap\":[{numbers}],") };
             format!("{{{bits}\"msgStoreTime\":{store_timestamp},\"size\":{},\"tagsCode\":{tags_code}}}", unit.len())
         }),
@@ -140,4 +142,21 @@ fn shown(unit: &QueueUnit, filter: Option<&Filter>) -> ConsumeQueueData {
 fn digits(bit_map: &[u8]) -> String {
     let bytes = bit_map.iter().enumerate().rev();
     bytes.map(|(at, byte)| format!("{byte:08b}{}", if at % 8 == 0 { "\n" } else { "" })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Extension;
+
+    #[test]
+    fn an_extension_is_shown_as_java_shows_it() {
+        let extension = Some(Extension { store_timestamp: 5, bit_map: vec![0x80, 1] });
+        let unit =
+            QueueUnit { queue_offset: 0, message_count: 1, physical_offset: 0, size: 9, tags_code: -3, extension };
+        let data = shown(&unit, None);
+        let json = r#"{"filterBitMap":[-128,1],"msgStoreTime":5,"size":22,"tagsCode":-3}"#;
+        assert_eq!(data.extend_data_json.as_deref(), Some(json));
+        assert_eq!(data.bit_map.as_deref(), Some("0000000110000000\n"));
+    }
 }
