@@ -250,7 +250,8 @@ fn paths(list: Option<&str>) -> Vec<PathBuf> {
     list.unwrap_or_default().split(',').map(str::trim).filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
 
-fn store_config(options: &BrokerOptions) -> StoreConfig {
+/// The store's settings.
+pub(crate) fn store_config(options: &BrokerOptions) -> StoreConfig {
     let store = &options.store;
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
     let long = |value: i32| u64::try_from(value).unwrap_or(0);
@@ -283,6 +284,9 @@ fn store_config(options: &BrokerOptions) -> StoreConfig {
         disk_max_used_space_ratio: ratio(store.disk_max_used_space_ratio),
         disk_space_clean_forcibly_ratio: ratio(store.disk_space_clean_forcibly_ratio),
         disk_space_warning_level_ratio: ratio(store.disk_space_warning_level_ratio),
+        disk_min_free_space_bytes: store.disk_min_free_space_bytes.map(|size| size.0),
+        disk_space_clean_forcibly_free_bytes: store.disk_space_clean_forcibly_free_bytes.map(|size| size.0),
+        disk_space_warning_level_free_bytes: store.disk_space_warning_level_free_bytes.map(|size| size.0),
         clean_file_forcibly_enable: store.clean_file_forcibly_enable,
         max_transfer_bytes_on_message_in_memory: size(store.max_transfer_bytes_on_message_in_memory),
         max_transfer_count_on_message_in_memory: size(store.max_transfer_count_on_message_in_memory),

@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use protocol::body::client::{Connection, ProducerInfo};
 use remoting::channel::Channel;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Groups that have at least one connected member.
 #[derive(Debug, Default)]
@@ -68,6 +69,13 @@ impl ProducerManager {
     pub fn connections(&self, group: &str) -> Option<Vec<Connection>> {
         let groups = self.groups.read();
         groups.get(group).map(|clients| clients.values().map(ClientChannelInfo::connection).collect())
+    }
+
+    /// The connection of the client with this id; of several the newest.
+    pub fn find(&self, client_id: &str) -> Option<Arc<Channel>> {
+        let groups = self.groups.read();
+        let clients = groups.values().flat_map(BTreeMap::values).filter(|client| client.client_id == client_id);
+        clients.max_by_key(|client| client.channel.id()).map(|client| client.channel.clone())
     }
 
     /// All producers by group.

@@ -20,6 +20,7 @@ use crate::processor::pop_message::{Dice, PopMessageProcessor, PopParts};
 use crate::processor::pull_message::{PullMessageProcessor, PullParts};
 use crate::processor::query_assignment::{AssignmentParts, QueryAssignmentProcessor};
 use crate::processor::query_message::QueryMessageProcessor;
+use crate::processor::reply_message::ReplyMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
 use protocol::operation::*;
 use remoting::client::Client;
@@ -155,6 +156,7 @@ fn common(
         store_host: p.store_host,
         ids: p.ids.clone(),
     });
+    let reply = Arc::new(ReplyMessageProcessor { send: send.clone(), producers: p.producers.clone() });
     let send_back = Arc::new(ConsumerSendMsgBackProcessor {
         store: p.store.clone(),
         topics: p.topics.clone(),
@@ -179,6 +181,8 @@ fn common(
         .on::<SendMessage>(Lane::Connection, send.clone())
         .on::<SendMessageV2>(Lane::Connection, send.clone())
         .on::<SendBatchMessage>(Lane::Connection, send)
+        .on::<SendReplyMessage>(Lane::Connection, reply.clone())
+        .on::<SendReplyMessageV2>(Lane::Connection, reply)
         .on::<ConsumerSendMsgBack>(Lane::Connection, send_back)
         .on::<AckMessage>(Lane::Connection, ack.clone())
         .on::<BatchAckMessage>(Lane::Connection, ack)

@@ -6,15 +6,19 @@ use broker::config_manager::BrokerConfigManager;
 use broker::{Broker, BrokerStart};
 use bytes::Bytes;
 use codec::command::Command;
+use codec::fields::NoHeader;
 use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use codec::message::{MessageRecord, records};
+use protocol::body::topic::KvTable;
 use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader};
 use protocol::header::send::{ConsumerSendMsgBackRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
-use protocol::operation::{ConsumerSendMsgBack, GetMaxOffset, PullMessage, SendMessageV2};
+use protocol::operation::{
+    ConsumerSendMsgBack, GetBrokerRuntimeInfo, GetMaxOffset, PullMessage, SendMessageV2, UpdateBrokerConfig,
+};
 use protocol::response_code::{
-    MESSAGE_ILLEGAL, NO_PERMISSION, PULL_NOT_FOUND, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS, SYSTEM_ERROR,
-    TOPIC_NOT_EXIST,
+    MESSAGE_ILLEGAL, NO_PERMISSION, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS,
+    SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
 use protocol::sys_flag::pull;
 use remoting::client::{Client, ClientConfig};
@@ -236,6 +240,60 @@ async fn a_message_sent_back_too_often_ends_among_the_dead() {
     let dead = running.pull("%DLQ%g", 0, |_| {}).await;
     let record = only_record(&dead);
     assert_eq!((record.property("RETRY_TOPIC"), record.reconsume_times), (Some("T"), 3));
+    running.broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_disk_are_obeyed_at_once_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), |_| {}).await;
+    let call_update = async |value: &str| {
+        let text = format!("diskSpaceWarningLevelFreeBytes={value}");
+        let (client, addr) = (&running.client, &running.addr);
+        let answer = client.call::<UpdateBrokerConfig>(addr, &NoHeader, text.into(), PATIENCE).await.unwrap();
+        assert_eq!(answer.code, SUCCESS, "{:?}", answer.remark);
+    };
+    let info = async || {
+        let (client, addr) = (&running.client, &running.addr);
+        let answer = client.call::<GetBrokerRuntimeInfo>(addr, &NoHeader, Bytes::new(), PATIENCE).await.unwrap();
+        codec::json::from_slice::<KvTable>(&answer.body).unwrap().table
+    };
+    let until = async |code: i32| {
+        let waiting = async {
+            loop {
+                let answer = running.send("T", "").await;
+                if answer.code == code {
+                    return answer;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("within the deadline")
+    };
+    let table = info().await;
+    for (key, value) in [
+        ("storeWritable", "true"),
+        ("storeReadOnlyReason", ""),
+        ("storeDiskFullReason", ""),
+        ("storeDamagedRecords", "0"),
+        ("storeDeletedBytesHeld", "0"),
+    ] {
+        assert_eq!(table.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let root = dir.path().display();
+    assert!(table[&format!("storeDiskFreeBytes_{root}/commitlog")].parse::<u64>().unwrap() > 0);
+    // No disk has as much.
+    call_update("1000t").await;
+    let refusal = until(SERVICE_NOT_AVAILABLE).await;
+    for part in ["limit 1099511627776000 bytes", "diskSpaceWarningLevelFreeBytes", &root.to_string()] {
+        refused(&refusal, SERVICE_NOT_AVAILABLE, part);
+    }
+    let table = info().await;
+    assert_eq!((table["storeWritable"].as_str(), table["storeDiskLevel"].as_str()), ("false", "full"));
+    assert_eq!(table[&format!("storeDiskLevel_{root}")], "full");
+    assert!(table["storeDiskFullReason"].contains("diskSpaceWarningLevelFreeBytes"));
+    call_update("1k").await;
+    until(SUCCESS).await;
+    assert_eq!(info().await["storeWritable"], "true");
     running.broker.shutdown().await;
 }
 

@@ -4,8 +4,29 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use store::OpenError;
+use store::offline::{LockHolder, StoreLock, holder};
+
 use crate::error::{IoContext as _, ToolError};
+use crate::files::StoreDir;
 use crate::{clock, time};
+
+/// The last line of a dry run.
+pub(crate) const NOTHING_CHANGED: &str = "nothing was changed; add --apply to do it";
+
+/// A dry run refuses, as the real one will, while a broker runs.
+pub(crate) fn refuse_when_in_use(store: &StoreDir) -> Result<(), ToolError> {
+    match holder(&store.root).on("look at the lock of", &store.root)? {
+        LockHolder::Free => Ok(()),
+        LockHolder::Held(pid) => Err(OpenError::Locked { path: store.root.clone(), pid }.into()),
+    }
+}
+
+/// What every change begins with: the store's lock, and where what is replaced is kept.
+pub(crate) fn begin_change(store: &StoreDir) -> Result<(StoreLock, Backup), ToolError> {
+    let lock = StoreLock::take(&store.root)?;
+    Ok((lock, Backup::begin(&store.root)?))
+}
 
 /// A directory `mqstore-backup-<time>` in the store.
 #[derive(Debug)]
@@ -16,7 +37,7 @@ pub(crate) struct Backup {
 
 impl Backup {
     /// Makes the directory.
-    pub(crate) fn begin(root: &Path) -> Result<Backup, ToolError> {
+    fn begin(root: &Path) -> Result<Backup, ToolError> {
         let stamp = time::stamp(clock::now_ms());
         for number in 1..1000 {
             let name = if number == 1 { stamp.clone() } else { format!("{stamp}-{number}") };
@@ -32,6 +53,11 @@ impl Backup {
             }
         }
         Err(ToolError::Refused(format!("{} has too many backups of this second", root.display())))
+    }
+
+    /// Where what was replaced is, for people.
+    pub(crate) fn kept(&self) -> String {
+        format!("what was there is in {}", self.dir.display())
     }
 
     /// Where a file or directory of the store is kept.

@@ -9,15 +9,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, RECORD_MIN_LEN, RecordParts, patch, sys_flag};
-use store::offline::StoreLock;
 
-use crate::backup::Backup;
+use crate::backup::{NOTHING_CHANGED, begin_change, refuse_when_in_use};
 use crate::cut::keep_range;
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, StoreDir};
 use crate::log::{Event, LogReader};
 use crate::progress::Progress;
-use crate::rebuild::refuse_when_in_use;
 use crate::remedy::Remedies;
 
 /// Java reads records up to maxMessageSize (4 MiB by default).
@@ -63,11 +61,10 @@ pub fn bridge(store: &StoreDir, records: bool, apply: bool) -> Result<Vec<String
         return Ok(lines);
     }
     if !apply {
-        lines.push("nothing was changed; add --apply to do it".to_owned());
+        lines.push(NOTHING_CHANGED.to_owned());
         return Ok(lines);
     }
-    let _lock = StoreLock::take(&store.root)?;
-    let backup = Backup::begin(&store.root)?;
+    let (_lock, backup) = begin_change(store)?;
     for stretch in &stretches {
         match log.find(stretch.from) {
             Some((_, file)) => {
@@ -82,7 +79,7 @@ pub fn bridge(store: &StoreDir, records: bool, apply: bool) -> Result<Vec<String
         }
     }
     lines.push("done: readers step over these parts".to_owned());
-    lines.push(format!("what was there is in {}", backup.dir.display()));
+    lines.push(backup.kept());
     let remedies = Remedies::new(store);
     lines.push(format!(
         "queues and index still speak of what is lost: {} and {}",

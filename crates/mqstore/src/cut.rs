@@ -4,18 +4,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
 use codec::checkpoint::{Checkpoint, JAVA_LEN};
-use codec::consume_queue::UNIT_LEN;
 use codec::index::{ENTRY_LEN, Entry, HASH_SLOT_COUNT_POSITION, INDEX_COUNT_POSITION};
-use store::offline::{OwnCheckpoint, StoreLock, next_data};
+use store::offline::{OwnCheckpoint, next_data};
 
-use crate::backup::{Backup, make_parent};
+use crate::backup::{Backup, NOTHING_CHANGED, begin_change, make_parent, refuse_when_in_use};
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{DataFile, LogFiles, QueueDir, QueueFiles, StoreDir, read_at};
 use crate::index::{self, IndexFile};
 use crate::log::{Event, LogReader, Look, int};
-use crate::rebuild::refuse_when_in_use;
+use crate::queue_units::for_each_written;
 use crate::remedy::Remedies;
-use crate::verify::for_each_written;
 
 const CHUNK: usize = 1 << 20;
 /// Positions in the header of an index file.
@@ -39,7 +37,8 @@ pub fn cut(store: &StoreDir, at: u64, apply: bool) -> Result<Vec<String>, ToolEr
     refuse_when_in_use(store)?;
     let log = LogFiles::list(store)?;
     let found = look(&log, at)?;
-    let queues = QueueFiles::list(&store.queues())?;
+    let queues = QueueFiles::list(store)?;
+    let batches = QueueFiles::list_batches(store)?;
     if queues.is_rocksdb {
         return Err(ToolError::Refused("the consume queues lie in RocksDB, which this tool cannot cut".to_owned()));
     }
@@ -52,11 +51,10 @@ pub fn cut(store: &StoreDir, at: u64, apply: bool) -> Result<Vec<String>, ToolEr
     )];
     if !apply {
         lines.push("consume queues, index and checkpoint are cut to fit; all of it is kept in a directory mqstore-backup-<time>".to_owned());
-        lines.push("nothing was changed; add --apply to do it".to_owned());
+        lines.push(NOTHING_CHANGED.to_owned());
         return Ok(lines);
     }
-    let _lock = StoreLock::take(&store.root)?;
-    let backup = Backup::begin(&store.root)?;
+    let (_lock, backup) = begin_change(store)?;
     // The log last: until then, a run that was interrupted can be done again.
     cut_checkpoint(store, &backup, at, found.last)?;
     let mut entries = 0;
@@ -64,14 +62,17 @@ pub fn cut(store: &StoreDir, at: u64, apply: bool) -> Result<Vec<String>, ToolEr
         entries += cut_index(file, &backup, &log, at)?;
     }
     let mut units = 0;
-    for queue in &queues.queues {
-        units += cut_queue(&queues, queue, &backup, at)?;
+    // Extensions of what is cut stay: nothing leads to them, and the next ones are written over them.
+    for files in [&queues, &batches] {
+        for queue in &files.queues {
+            units += cut_queue(files, queue, &backup, at)?;
+        }
     }
     for file in log.files.iter().rev().filter(|file| file.first + log.file_bytes > at) {
         cut_log_file(file, &log, &backup, at)?;
     }
     lines.push(format!("cut: {units} units of queues and {entries} entries of the index went with them"));
-    lines.push(format!("what was cut is in {}", backup.dir.display()));
+    lines.push(backup.kept());
     lines.push(format!(
         "offsets of groups may lie beyond their queues now: {}",
         Remedies::new(store).rebuild("metadata")
@@ -169,7 +170,7 @@ fn resize(path: &std::path::Path, keep: u64, len: u64) -> Result<(), ToolError> 
 fn cut_queue(files: &QueueFiles, queue: &QueueDir, backup: &Backup, at: u64) -> Result<u64, ToolError> {
     let mut cut = 0;
     for (number, file) in queue.files.iter().enumerate().rev() {
-        let base = i64::try_from(file.first / UNIT_LEN as u64).unwrap_or(i64::MAX);
+        let base = files.unit_at(file.first);
         let (mut keep, mut behind) = (0, 0);
         let one = QueueDir { files: vec![file.clone()], ..queue.clone() };
         for_each_written(files, &one, base, &mut |place, unit| {
@@ -188,7 +189,7 @@ fn cut_queue(files: &QueueFiles, queue: &QueueDir, backup: &Backup, at: u64) -> 
         }
         if behind > 0 || file.len != files.file_bytes {
             backup.copy(&file.path)?;
-            resize(&file.path, keep * UNIT_LEN as u64, files.file_bytes)?;
+            resize(&file.path, keep * files.unit_len as u64, files.file_bytes)?;
         }
         if keep > 0 {
             break;

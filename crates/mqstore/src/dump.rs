@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::ToolError;
 use crate::files::{LogFiles, QueueFiles, StoreDir};
-use crate::log::{Event, Located, LogReader, Look};
-use crate::verify::read_units;
+use crate::log::{Event, Located, LogReader, Look, message_count};
+use crate::queue_units::read_units;
 use crate::{index, time};
 
 /// Longest body that is decompressed.
@@ -89,9 +89,14 @@ fn by_queue(
     selection: &Selection,
     printer: &mut Printer<'_>,
 ) -> Result<(), ToolError> {
-    let files = QueueFiles::list(&store.queues())?;
+    let files = QueueFiles::list(store)?;
     let queue = files.queues.iter().find(|queue| queue.topic == topic && queue.queue_id == queue_id);
     let Some(queue) = queue else {
+        let batches = QueueFiles::list_batches(store)?;
+        if batches.queues.iter().any(|queue| queue.topic == topic && queue.queue_id == queue_id) {
+            // Its units do not tell where a message of an offset stands.
+            return by_log(log, selection, printer);
+        }
         return Err(ToolError::Refused(format!(
             "there is no consume queue {queue_id} of {topic}; mqstore inspect lists them"
         )));
@@ -199,7 +204,7 @@ fn matches(record: &MessageRecord<'_>, selection: &Selection) -> bool {
     });
     selection.topic.as_ref().is_none_or(|topic| record.topic == topic.as_bytes())
         && selection.queue_id.is_none_or(|queue_id| record.queue_id == queue_id)
-        && selection.from.is_none_or(|from| record.queue_offset >= from)
+        && selection.from.is_none_or(|from| record.queue_offset.saturating_add(message_count(record).into()) > from)
         && selection.to.is_none_or(|to| record.queue_offset < to)
         && selection.begin.is_none_or(|begin| record.store_timestamp >= begin)
         && selection.end.is_none_or(|end| record.store_timestamp <= end)

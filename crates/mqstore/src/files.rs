@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use codec::batch_consume_queue::BATCH_UNIT_LEN;
 use codec::consume_queue::UNIT_LEN;
 
 use crate::error::{IoContext as _, ToolError};
@@ -47,6 +48,18 @@ impl StoreDir {
     #[must_use]
     pub fn queues(&self) -> PathBuf {
         self.root.join("consumequeue")
+    }
+
+    /// The directory of queues of batches.
+    #[must_use]
+    pub fn batch_queues(&self) -> PathBuf {
+        self.root.join("batchconsumequeue")
+    }
+
+    /// The directory of consume-queue extensions.
+    #[must_use]
+    pub fn extensions(&self) -> PathBuf {
+        self.root.join("consumequeue_ext")
     }
 
     /// The directory of index files.
@@ -221,29 +234,50 @@ pub struct QueueDir {
     pub files: Vec<DataFile>,
 }
 
-/// All consume queues.
-#[derive(Debug, Clone, Default)]
+/// All queues of one of the directories `consumequeue`, `batchconsumequeue` and `consumequeue_ext`.
+#[derive(Debug, Clone)]
 pub struct QueueFiles {
+    /// The directory.
+    pub dir: PathBuf,
     /// The queues, by topic and id.
     pub queues: Vec<QueueDir>,
+    /// Length of a unit; 1 where units have no fixed length.
+    pub unit_len: usize,
     /// Length that each file should have.
     pub file_bytes: u64,
-    /// Topics whose queues hold batches; those are not looked at.
-    pub batch_topics: BTreeSet<String>,
-    /// Length of the files of those, if there are any.
-    pub batch_file_bytes: Option<u64>,
     /// The queues lie in RocksDB, which this tool does not read.
     pub is_rocksdb: bool,
 }
 
 impl QueueFiles {
-    /// Lists the directory `consumequeue`, and what is in `batchconsumequeue` beside it.
+    /// Lists the directory `consumequeue`.
     /// # Errors
     /// What the system said.
-    pub fn list(root: &Path) -> Result<QueueFiles, ToolError> {
-        let mut found = QueueFiles::default();
+    pub fn list(store: &StoreDir) -> Result<QueueFiles, ToolError> {
+        QueueFiles::list_dir(store.queues(), UNIT_LEN, 300_000)
+    }
+
+    /// Lists the directory `batchconsumequeue`.
+    /// # Errors
+    /// What the system said.
+    pub fn list_batches(store: &StoreDir) -> Result<QueueFiles, ToolError> {
+        QueueFiles::list_dir(store.batch_queues(), BATCH_UNIT_LEN, 300_000)
+    }
+
+    /// Lists the directory `consumequeue_ext`.
+    /// # Errors
+    /// What the system said.
+    pub fn list_extensions(store: &StoreDir) -> Result<QueueFiles, ToolError> {
+        QueueFiles::list_dir(store.extensions(), 1, 48 << 20)
+    }
+
+    /// `usual_units`: what a file has when no file tells.
+    fn list_dir(dir: PathBuf, unit_len: usize, usual_units: u64) -> Result<QueueFiles, ToolError> {
+        let unit = unit_len as u64;
+        let mut found =
+            QueueFiles { queues: Vec::new(), unit_len, file_bytes: usual_units * unit, is_rocksdb: false, dir };
         let mut counts = HashMap::<u64, usize>::new();
-        for (topic, path) in entries(root)? {
+        for (topic, path) in entries(&found.dir)? {
             if topic == "CURRENT" || topic.starts_with("MANIFEST-") {
                 found.is_rocksdb = true;
             }
@@ -257,25 +291,39 @@ impl QueueFiles {
                 found.queues.push(QueueDir { topic: topic.clone(), queue_id, files });
             }
         }
-        for (topic, path) in entries(&root.with_file_name("batchconsumequeue"))? {
-            for (_, path) in entries(&path)? {
-                let files = data_files(&path, &mut Vec::new())?;
-                found.batch_file_bytes = found.batch_file_bytes.max(files.iter().map(|file| file.len).max());
-            }
-            found.batch_topics.insert(topic);
-        }
         found.queues.sort_by(|a, b| (&a.topic, a.queue_id).cmp(&(&b.topic, b.queue_id)));
-        let usual = |len: &u64| *len > 0 && len.is_multiple_of(UNIT_LEN as u64);
-        counts.retain(|len, _| usual(len));
-        found.file_bytes =
-            counts.into_iter().max_by_key(|(len, count)| (*count, *len)).map_or(6_000_000, |(len, _)| len);
+        counts.retain(|len, _| *len > 0 && len.is_multiple_of(unit));
+        if let Some((len, _)) = counts.into_iter().max_by_key(|(len, count)| (*count, *len)) {
+            found.file_bytes = len;
+        }
         Ok(found)
     }
 
     /// Units of one file.
     #[must_use]
     pub fn units_per_file(&self) -> i64 {
-        i64::try_from(self.file_bytes / UNIT_LEN as u64).unwrap_or(i64::MAX).max(1)
+        i64::try_from(self.file_bytes / self.unit_len as u64).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// The unit at a byte of all files of a queue.
+    #[must_use]
+    pub fn unit_at(&self, position: u64) -> i64 {
+        i64::try_from(position / self.unit_len as u64).unwrap_or(i64::MAX)
+    }
+
+    /// File and position in it of a unit, whether there is such a file or not.
+    #[must_use]
+    pub fn place(&self, topic: &str, queue_id: i32, unit: i64) -> (PathBuf, u64) {
+        let base = unit - unit.rem_euclid(self.units_per_file());
+        let bytes = |units: i64| u64::try_from(units).unwrap_or(0).saturating_mul(self.unit_len as u64);
+        let dir = self.dir.join(topic).join(queue_id.to_string());
+        (dir.join(format!("{:020}", bytes(base))), bytes(unit - base))
+    }
+
+    /// Topics that have a directory with queues.
+    #[must_use]
+    pub fn topics(&self) -> BTreeSet<&str> {
+        self.queues.iter().map(|queue| queue.topic.as_str()).collect()
     }
 }
 

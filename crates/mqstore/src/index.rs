@@ -15,6 +15,10 @@ use crate::log::int;
 pub(crate) const DEFAULT: Layout = Layout { slots: 5_000_000, entries: 20_000_000 };
 /// Layouts that are tried on a file of another length.
 const MAX_TRIES: u32 = 200_000;
+/// Entries whose chains tell whether a layout fits.
+const SAMPLE: u32 = 32;
+/// Entries of one chain that the header does not count yet.
+const MAX_UNCOUNTED: u32 = 10_000;
 /// Longest chain that is followed.
 const MAX_CHAIN: u32 = 1_000_000;
 
@@ -85,16 +89,40 @@ fn layout(file: &File, len: u64, header: &Header) -> std::io::Result<Option<Layo
 }
 
 fn fits(file: &File, layout: Layout, header: &Header) -> std::io::Result<bool> {
-    let entry = |number| -> std::io::Result<Option<Entry>> {
-        Ok(Entry::parse(&read_at(file, layout.entry_position(number), 20)?).ok())
+    let entry = |number| -> std::io::Result<Entry> {
+        Ok(Entry::parse(&read_at(file, layout.entry_position(number), 20)?).unwrap_or_default())
     };
     let last_number = header.index_count - 1;
-    let (Some(first), Some(last)) = (entry(1)?, entry(last_number)?) else { return Ok(false) };
+    let (first, last) = (entry(1)?, entry(last_number)?);
     if first.phy_offset != header.begin_phy_offset || first.previous != 0 || last.previous >= last_number {
         return Ok(false);
     }
-    let slot = read_at(file, layout.slot_position(last.key_hash), 4)?;
-    Ok(int(&slot, 0).and_then(|slot| u32::try_from(slot).ok()) == Some(last_number))
+    let slot = layout.slot_position(last.key_hash);
+    let same_slot = |other: &Entry| layout.slot_position(other.key_hash) == slot;
+    let mut number = int(&read_at(file, slot, 4)?, 0).and_then(|newest| u32::try_from(newest).ok()).unwrap_or(0);
+    // Entries that are being written, or were when the broker died, are led to before the header counts them.
+    for _ in 0..MAX_UNCOUNTED {
+        if number <= last_number || number > layout.entries {
+            break;
+        }
+        let newer = entry(number)?;
+        let leads_on = same_slot(&newer) && newer.previous < number && first != Entry::default();
+        number = if leads_on { newer.previous } else { 0 };
+    }
+    if number != last_number {
+        return Ok(false);
+    }
+    // In another layout chains lead anywhere; in this one some entries may be damaged.
+    let (mut right, mut wrong) = (0, 0);
+    for number in last_number.saturating_sub(SAMPLE).max(1)..=last_number {
+        let one = entry(number)?;
+        if one.previous != 0 {
+            let slot = |entry: &Entry| layout.slot_position(entry.key_hash);
+            let leads_back = one.previous < number && slot(&entry(one.previous)?) == slot(&one);
+            *(if leads_back { &mut right } else { &mut wrong }) += 1;
+        }
+    }
+    Ok(wrong * 4 <= right)
 }
 
 /// Hashes under which a record must be in the index, and under which it may be: brokers before 5.5 do not index tags.

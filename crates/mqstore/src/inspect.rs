@@ -12,8 +12,8 @@ use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueFiles, StoreDir, entries};
 use crate::log::{LogReader, Look};
 use crate::metadata::{self, Content, Metadata};
+use crate::queue_units::{for_each_written, read_units};
 use crate::time;
-use crate::verify::{for_each_written, read_units};
 
 /// Topics that are listed as text; JSON has all.
 const MAX_TOPICS: usize = 200;
@@ -106,7 +106,7 @@ struct Meta {
 /// When it cannot be looked at.
 pub fn inspect(store: &StoreDir) -> Result<Inventory, ToolError> {
     let lock = holder(&store.root).on("look at the lock of", &store.root)?;
-    let queue_files = QueueFiles::list(&store.queues())?;
+    let queue_files = QueueFiles::list(store)?;
     let log_files = LogFiles::list(store)?;
     let log = log(&log_files)?;
     let mut topics = BTreeMap::<String, BTreeMap<i32, Queue>>::new();

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod log;
 mod metadata;
 mod progress;
+mod queue_units;
 pub mod rebuild;
 mod remedy;
 mod time;
@@ -110,7 +111,7 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![format!(
-            "log {} to {}: {} sound records, {} damaged, {} bytes lost; {} queues with {} units; {} index entries",
+            "log {} to {}: {} sound records, {} damaged, {} bytes lost; {} queues with {} units{}; {} index entries",
             self.log_min,
             self.log_end,
             self.records,
@@ -118,6 +119,7 @@ impl Report {
             self.lost_bytes,
             self.queues,
             self.units,
+            if self.extensions > 0 { format!(" and {} extensions", self.extensions) } else { String::new() },
             self.index_entries
         )];
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));

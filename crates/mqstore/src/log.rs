@@ -5,6 +5,7 @@ use std::io;
 
 use codec::message::{
     BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, MessageRecord, MessageVersion, PHYSICAL_OFFSET_POSITION, RECORD_MIN_LEN,
+    sys_flag,
 };
 use codec::properties::names;
 use store::offline::next_data;
@@ -351,6 +352,13 @@ impl<'l> LogReader<'l> {
         let skip = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         Ok(self.bytes.get(skip..).unwrap_or_default())
     }
+}
+
+/// Messages of a queue of batches that a record holds. Source: CommitLog.getMessageNum.
+pub(crate) fn message_count(record: &MessageRecord<'_>) -> i16 {
+    let is_batch = record.sys_flag & sys_flag::INNER_BATCH != 0;
+    let number = record.property(names::INNER_NUM).filter(|_| is_batch).and_then(|number| number.parse::<i16>().ok());
+    number.unwrap_or(1).max(1)
 }
 
 fn is_magic(bytes: &[u8]) -> bool {

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use codec::message::MessageRecord;
-use common::{Put, check, config, contents, fill, log_place};
+use common::{Put, check, config, config_of_formats, contents, fill, fill_formats, log_place};
 use mqstore::dump::{Form, Selection, dump};
 use mqstore::inspect::inspect;
 use mqstore::verify::{Kind, Report};
-use store::{AllMessages, FakeClock, GetQuery, MessageStore, NoListener, RealFileSystem};
+use store::{AllMessages, FakeClock, GetQuery, MessageStore, NoListener, RealFileSystem, StoreConfig};
 
 /// SplitMix64.
 struct Random(u64);
@@ -43,32 +43,44 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 struct Base {
     files: Files,
     puts: Vec<Put>,
+    config: fn(&Path) -> StoreConfig,
 }
 
+/// The last two have extensions of queues and queues of batches.
 fn bases() -> Vec<Base> {
-    [12, 60, 230]
-        .map(|count| {
+    [(12, 0), (60, 0), (230, 0), (40, 10), (160, 40)]
+        .map(|(count, batches)| {
+            let config = if batches == 0 { config } else { config_of_formats };
             let root = tempfile::tempdir().unwrap();
             // Bases are the same at each run, and so is what a seed does to them.
             let clock = Arc::new(FakeClock::new(1_700_000_000_000));
             let store =
                 MessageStore::open_with(config(root.path()), Arc::new(NoListener), Arc::new(RealFileSystem), clock);
             let store = store.unwrap();
-            let puts = fill(&store, count);
+            let puts = if batches == 0 { fill(&store, count) } else { fill_formats(&store, count, batches) };
             store.shutdown();
             common::metadata(root.path());
+            if batches > 0 {
+                let topics = root.path().join("config/topics.json");
+                let text = fs::read_to_string(&topics).unwrap();
+                let batch =
+                    r#""topicConfigTable":{"TopicBatch":{"topicName":"TopicBatch","readQueueNums":2,"perm":6},"#;
+                fs::write(topics, text.replace(r#""topicConfigTable":{"#, batch)).unwrap();
+            }
             if count < 60 {
                 fs::remove_file(root.path().join("config/consumerOffset.json")).unwrap();
             }
-            Base { files: contents(root.path()), puts }
+            Base { files: contents(root.path()), puts, config }
         })
         .into()
 }
 
 /// Damages one file; returns what was done.
 fn mutate(files: &mut Files, random: &mut Random) -> String {
-    let groups =
-        ["commitlog", "commitlog", "commitlog", "consumequeue", "consumequeue", "index", "checkpoint", "config"];
+    let mut groups =
+        vec!["commitlog", "commitlog", "commitlog", "consumequeue", "consumequeue", "index", "checkpoint", "config"];
+    let formats = ["batchconsumequeue", "batchconsumequeue", "consumequeue_ext", "consumequeue_ext"];
+    groups.extend(formats.into_iter().filter(|group| files.keys().any(|path| path.starts_with(group))));
     let group = groups[random.below(groups.len())];
     let paths: Vec<PathBuf> = files.keys().filter(|path| path.starts_with(group)).cloned().collect();
     if paths.is_empty() {
@@ -194,7 +206,7 @@ fn case(bases: &[Base], seed: u64, root: &Path) -> Report {
 
 /// Opens what is left and reads everything.
 fn serve(base: &Base, report: &Report, states: &[State], root: &Path) {
-    let opened = MessageStore::open(config(root), Arc::new(NoListener));
+    let opened = MessageStore::open((base.config)(root), Arc::new(NoListener));
     let store = match opened {
         Ok(store) => store,
         Err(error) => {

@@ -60,6 +60,8 @@ operations! {
     // To the broker: messages.
     SendMessage = 10, SendMessageRequestHeader => SendMessageResponseHeader;
     SendMessageV2 = 310, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
+    SendReplyMessage = 324, SendMessageRequestHeader => SendMessageResponseHeader;
+    SendReplyMessageV2 = 325, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     SendBatchMessage = 320, SendMessageRequestHeaderV2 => SendMessageResponseHeader;
     ConsumerSendMsgBack = 36, ConsumerSendMsgBackRequestHeader => NoHeader;
     PullMessage = 11, PullMessageRequestHeader => PullMessageResponseHeader;
@@ -159,5 +161,6 @@ operations! {
     NotifyConsumerIdsChanged = 40, ConsumerGroupRequestHeader => NoHeader;
     ResetConsumerClientOffset = 220, ResetOffsetRequestHeader => NoHeader;
     GetConsumerStatusFromClient = 221, GetConsumerStatusRequestHeader => NoHeader;
+    PushReplyMessageToClient = 326, ReplyMessageRequestHeader => NoHeader;
     NotifyMinBrokerIdChange = 905, NotifyMinBrokerIdChangeRequestHeader => NoHeader;
 }

@@ -1,4 +1,5 @@
-//! The store without broker, socket or runtime: open a directory, put, get, close.
+//! The store without broker, socket or runtime: open a directory, put, get by offset and by key, leave it as a kill would,
+//! recover it, close.
 //!
 //! `cargo run -p ferrocket-store --example library -- /tmp/some-directory`
 
@@ -16,7 +17,7 @@ impl MessageArrivingListener for Print {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = std::env::args().nth(1).ok_or("which directory is the store to be in?")?;
-    let store = MessageStore::open(StoreConfig::at(root), Arc::new(Print))?;
+    let store = MessageStore::open(StoreConfig::at(&root), Arc::new(Print))?;
     let clock: &dyn store::Clock = &SystemClock;
     let body = format!("hello at {}", clock.now_ms());
     let place = store.put(&Message {
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("stored at {} as number {}", place.physical_offset, place.queue_offset);
 
     // A message can be got once it is dispatched; the listener says when. Here it is simply waited for.
-    while store.max_offset("Example", 0) <= place.queue_offset {
+    while store.status().dispatch_behind_bytes > 0 {
         std::thread::yield_now();
     }
     let result = store.get(&GetQuery::new("Example", 0, 0, 32), &AllMessages);
@@ -43,6 +44,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let record = codec::message::MessageRecord::parse(message)?;
         println!("{}: {}", record.queue_offset, String::from_utf8_lossy(record.body));
     }
+    let found = store.query_by_key("Example", "greeting", 8, 0, i64::MAX);
+    println!("{} with the key, the newest 8 at most", found.messages.len());
+    // Slices keep their file mapped, whatever becomes of the store.
+    drop((result, found));
+
+    // Nothing is flushed, and the mark of a store in use stays: as after a kill.
+    store.abandon();
+    drop(store);
+    let store = MessageStore::open(StoreConfig::at(&root), Arc::new(Print))?;
+    println!("recovered: offsets {} to {}", store.min_offset("Example", 0), store.max_offset("Example", 0));
     store.shutdown();
     Ok(())
 }

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::core::{Core, is_no_space};
+use crate::disk_level::DiskLevel;
 use crate::mapped_file_queue::file_name;
 use crate::mmap::{MappedFile, MappedFileWriter};
 
@@ -284,8 +285,9 @@ impl Allocator {
     /// Whether files go to other paths, if there are any, before this one gets another. Source:
     /// DefaultMessageStore.CleanCommitLogService.isSpaceToDelete.
     fn is_nearly_full(&self, path: &Path) -> bool {
-        let limit = self.core.config.disk_space_clean_forcibly_ratio.clamp(30, 85);
-        self.paths.len() > 1 && self.core.fs.usage(path).is_ok_and(|usage| usage.percent() > limit)
+        let thresholds = self.core.retention().thresholds;
+        let is_short = |usage| thresholds.level(&usage) >= DiskLevel::Short;
+        self.paths.len() > 1 && self.core.fs.usage(path).is_ok_and(is_short)
     }
 
     fn create(&self, path: &Path, offset: u64) -> io::Result<MappedFileWriter> {

@@ -61,16 +61,31 @@ impl BatchConsumeQueue {
         Ok((min, max))
     }
 
-    /// Up to `count` records from the one on that has the message at `queue_offset`.
+    /// Up to `count` records from the one on that has the message at `queue_offset`. Units that are damaged, so that their
+    /// offsets do not lie between those of their neighbours, are passed over.
     /// # Errors
     /// What the system said.
     pub(crate) fn entries(&self, queue_offset: i64, count: i64) -> io::Result<Vec<Entry>> {
-        let first = self.first_behind(queue_offset)? - 1;
-        let bytes = self.units.read(&self.files, first.max(self.units.min_offset()), count)?;
-        let entries = batch_units(&bytes).skip_while(|unit| unit.end_offset() <= queue_offset);
-        Ok(entries
-            .map(|unit| Entry { queue_offset: unit.base_offset, count: i64::from(unit.count.max(1)), unit: unit.unit })
-            .collect())
+        let (begin, end) = (self.units.min_offset(), self.units.max_offset());
+        let mut index = (self.first_behind(queue_offset)? - 1).max(begin);
+        let holds =
+            |unit: &BatchUnit| unit.unit.is_written() && (unit.base_offset..unit.end_offset()).contains(&queue_offset);
+        if index > begin && !self.unit(index)?.as_ref().is_some_and(holds) {
+            // Bisection met a damaged unit.
+            index = begin;
+        }
+        while index < end {
+            let bytes = self.units.read(&self.files, index, count)?;
+            let entries = ascending(batch_units(&bytes), queue_offset);
+            if !entries.is_empty() {
+                return Ok(entries);
+            }
+            // What is read is of one file.
+            let read = i64::try_from(bytes.len() / BATCH_UNIT_LEN).unwrap_or(0);
+            let next_file = self.files.base_at(index) + self.files.units_per_file();
+            index = if read > 0 { index + read } else { next_file };
+        }
+        Ok(Vec::new())
     }
 
     /// Appends units, but those of records that it has; nobody sees them before the queue is published. For the
@@ -111,4 +126,27 @@ impl BatchConsumeQueue {
         let bytes = self.units.read(&self.files, index, 1)?;
         Ok(bytes.first_chunk::<BATCH_UNIT_LEN>().and_then(|unit| BatchUnit::parse(unit).ok()))
     }
+}
+
+/// What the units say whose messages come behind `queue_offset` and one behind the other.
+fn ascending(units: impl Iterator<Item = BatchUnit>, queue_offset: i64) -> Vec<Entry> {
+    let mut entries = Vec::<Entry>::new();
+    let written = |unit: &BatchUnit| unit.unit.is_written() && unit.end_offset() > queue_offset;
+    for unit in units.filter(written) {
+        let base = unit.base_offset;
+        let is_behind = |before: &Entry| before.queue_offset.saturating_add(before.count) > base;
+        match entries.last() {
+            // One of the two is damaged: the one before, if this one follows on the others.
+            Some(before) if is_behind(before) => {
+                let others = entries.len() - 1;
+                if base <= queue_offset && others > 0 || entries.iter().take(others).any(is_behind) {
+                    continue;
+                }
+                entries.pop();
+            }
+            _ => {}
+        }
+        entries.push(Entry { queue_offset: base, count: i64::from(unit.count.max(1)), unit: unit.unit });
+    }
+    entries
 }

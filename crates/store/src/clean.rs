@@ -2,9 +2,8 @@
 //! want of space, and with them what consume queues and index say about them.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,17 +11,21 @@ use tracing::{info, warn};
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::CommitLog;
-use crate::core::Core;
+use crate::core::{Core, Finding};
+use crate::disk_level::DiskLevel;
 use crate::error::PutError;
-use crate::fs::DiskUsage;
 use crate::index::Index;
 use crate::log_files::remove_for_good;
 use crate::mmap::MappedFile;
 use crate::queue_table::QueueTable;
-use crate::sys::LocalTime;
+use crate::release::{Deleted, Nameless};
+use crate::retention::{Retention, RetentionClock};
+use crate::status::DiskStatus;
 
 /// Rounds for which a deletion by hand deletes at any hour. Source: CleanCommitLogService.
 const MANUAL_ROUNDS: u32 = 20;
+/// So often it is looked whether a deleted file has lost its last reader.
+const HELD_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Cleaner {
@@ -35,33 +38,33 @@ pub(crate) struct Cleaner {
     pub(crate) manual_rounds: AtomicU32,
     /// Held during a round: files go one after the other.
     pub(crate) round: Mutex<()>,
+    /// What files are old by.
+    pub(crate) clock: RetentionClock,
+    /// Files whose blocks are still to be given back.
+    pub(crate) deleted: Deleted,
+    /// What the disks asked for when they were last looked at.
+    pub(crate) level: Mutex<DiskLevel>,
+    /// It was told that nothing could be deleted.
+    pub(crate) stuck: AtomicBool,
     /// The log's min offset that queues and index were last brought in step with.
     pub(crate) cleaned_to: AtomicU64,
-}
-
-/// What the disk asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Space {
-    Plenty,
-    /// Above diskMaxUsedSpaceRatio: expired files go at any hour.
-    Scarce,
-    /// Above diskSpaceCleanForciblyRatio: files go before they expire.
-    Short,
 }
 
 impl Cleaner {
     /// The thread.
     pub(crate) fn run(&self) {
         self.core.clean.attach();
-        let interval = Duration::from_millis(self.core.config.clean_resource_interval_ms.max(1));
         while !self.core.stopping() {
             if let Err(error) = self.clean() {
                 warn!(%error, "cleaning failed, it will be tried again");
             }
-            if self.manual_rounds.load(Ordering::Acquire) == 0 {
+            let interval = self.core.retention().interval;
+            if self.manual_rounds.load(Ordering::Acquire) > 0 {
+                self.core.clean.pause(interval, || self.core.stopping());
+            } else if self.deleted.is_empty() {
                 self.core.clean.wait(Some(interval));
             } else {
-                self.core.clean.pause(interval, || self.core.stopping());
+                self.core.clean.wait(Some(interval.min(HELD_PAUSE)));
             }
         }
     }
@@ -77,92 +80,104 @@ impl Cleaner {
     /// What the system said.
     pub(crate) fn clean(&self) -> io::Result<()> {
         let _round = self.round.lock();
-        let space = self.look_at_disk()?;
+        let deleted = self.delete_what_must_go();
+        let cleaned = self.clean_behind_log();
+        self.deleted.release(&self.core);
+        deleted.and(cleaned)
+    }
+
+    fn delete_what_must_go(&self) -> io::Result<()> {
+        let retention = self.core.retention();
+        let level = self.look_at_disks(&retention)?;
         let manual = self
             .manual_rounds
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |rounds| rounds.checked_sub(1))
             .is_ok();
-        if space != Space::Plenty || manual || self.is_time_to_delete() {
-            let forcibly = space == Space::Short && self.core.config.clean_file_forcibly_enable;
-            let deleted = self.delete_commit_log_files(forcibly)?;
-            if deleted == 0 && space != Space::Plenty {
-                warn!("disk space is scarce and no commit-log file could be deleted");
+        let now = self.clock.now_ms(&*self.core.clock);
+        if level == DiskLevel::Plenty && !manual && !retention.is_hour_to_delete(now) {
+            return Ok(());
+        }
+        let forcibly = level >= DiskLevel::Short && retention.clean_forcibly;
+        let deleted = self.delete_commit_log_files(&retention, forcibly)?;
+        let stuck = deleted == 0 && level != DiskLevel::Plenty;
+        if stuck && !self.stuck.swap(stuck, Ordering::AcqRel) {
+            warn!(%level, "disk space runs out and no commit-log file could be deleted: none has expired \
+                (fileReservedTime), or only the newest is left");
+        }
+        self.stuck.store(stuck, Ordering::Release);
+        Ok(())
+    }
+
+    /// The disk of each commit-log directory, and last that of the root directory.
+    pub(crate) fn disks(&self) -> io::Result<Vec<DiskStatus>> {
+        let config = &self.core.config;
+        let thresholds = self.core.retention().thresholds;
+        let paths = config.commit_log_paths().into_iter().chain([config.store_path_root_dir.clone()]);
+        paths
+            .map(|path| {
+                let usage = self.core.fs.usage(&path)?;
+                Ok(DiskStatus { level: thresholds.level(&usage), path, usage })
+            })
+            .collect()
+    }
+
+    /// Refuses puts or accepts them again. Returns what the disks ask for when the blocks of all deleted files are given
+    /// back.
+    fn look_at_disks(&self, retention: &Retention) -> io::Result<DiskLevel> {
+        let mut disks = self.disks()?;
+        let decisive = decisive(&disks);
+        let (level, limit) = decisive.map_or_else(Default::default, |disk| retention.thresholds.reached(&disk.usage));
+        let path = decisive.map(|disk| disk.path.display().to_string()).unwrap_or_default();
+        let told = std::mem::replace(&mut *self.level.lock(), level);
+        if let Some(limit) = limit.filter(|_| level > told) {
+            match level {
+                DiskLevel::Scarce => warn!(path, "the disk is {limit}: expired files are deleted at any hour"),
+                DiskLevel::Short => warn!(path, "the disk is {limit}: files are deleted before they expire"),
+                DiskLevel::Plenty | DiskLevel::Full => {}
             }
         }
-        self.clean_behind_log()
-    }
-
-    /// Usage of the disks with the commit log (of several the least used, as in Java) and with the consume queues.
-    pub(crate) fn usages(&self) -> io::Result<(DiskUsage, DiskUsage)> {
-        let config = &self.core.config;
-        let root = &config.store_path_root_dir;
-        let log = self.log_usages()?.into_iter().map(|(_, usage)| usage).min_by_key(DiskUsage::percent);
-        Ok((log.unwrap_or_default(), self.core.fs.usage(root)?))
-    }
-
-    /// Usage of the disk of each commit-log directory.
-    pub(crate) fn log_usages(&self) -> io::Result<Vec<(PathBuf, DiskUsage)>> {
-        let paths = self.core.config.commit_log_paths().into_iter();
-        paths.map(|path| self.core.fs.usage(&path).map(|usage| (path, usage))).collect()
-    }
-
-    fn look_at_disk(&self) -> io::Result<Space> {
-        let config = &self.core.config;
-        // Bounds as in DefaultMessageStore.CleanCommitLogService.
-        let warning = config.disk_space_warning_level_ratio.clamp(35, 90);
-        let forcibly = config.disk_space_clean_forcibly_ratio.clamp(30, 85);
-        let (log, queues) = self.usages()?;
-        let used = log.percent().max(queues.percent());
-        if used > warning {
-            self.core.set_disk_full(Some(PutError::DiskFull {
-                used_percent: used,
-                limit_percent: warning,
-                path: config.store_path_root_dir.display().to_string(),
-            }));
-        } else if used <= forcibly {
-            self.core.set_disk_full(None);
+        match limit {
+            Some(limit) if level == DiskLevel::Full => {
+                self.core.set_disk_full(Finding::Level, Some(PutError::DiskFull { limit, path }));
+            }
+            // Between the two levels it stays as it is.
+            _ if level < DiskLevel::Short => self.core.set_disk_full(Finding::Level, None),
+            _ => {}
         }
-        Ok(if used > forcibly {
-            Space::Short
-        } else if used > config.disk_max_used_space_ratio {
-            Space::Scarce
-        } else {
-            Space::Plenty
-        })
-    }
-
-    fn is_time_to_delete(&self) -> bool {
-        let hour = LocalTime::at(self.core.clock.now_ms()).hour;
-        self.core.config.delete_when.split(';').any(|when| when.trim().parse() == Ok(hour))
+        for disk in &mut disks {
+            let coming = self.deleted.bytes_below(&disk.path);
+            disk.usage.used = disk.usage.used.saturating_sub(coming);
+            disk.usage.available = disk.usage.available.saturating_add(coming);
+            disk.level = retention.thresholds.level(&disk.usage);
+        }
+        Ok(level_of(&disks))
     }
 
     /// Deletes from the oldest on, stops at the first that must stay; never the newest. Readers that hold slices of a
     /// deleted file keep reading: it lives on without a name.
-    fn delete_commit_log_files(&self, forcibly: bool) -> io::Result<usize> {
-        let config = &self.core.config;
-        let pause = Duration::from_millis(config.delete_commit_log_files_interval_ms);
-        let reserved_ms = i64::try_from(config.file_reserved_time_hours).unwrap_or(i64::MAX).saturating_mul(3_600_000);
+    fn delete_commit_log_files(&self, retention: &Retention, forcibly: bool) -> io::Result<usize> {
         let mut deleted = 0;
-        while deleted < config.delete_file_batch_max && !self.core.stopping() {
+        while deleted < retention.batch_max && !self.core.stopping() {
             let files = self.log.files().files();
             let Some(oldest) = files.first().filter(|_| files.len() > 1) else { break };
-            if !forcibly && !self.is_expired(oldest, reserved_ms)? {
+            if !forcibly && self.age_ms(oldest)? < retention.reserved_ms {
                 break;
             }
             // Gone for good before the next one goes, whatever fails or stops in between: of what is left, nothing may be
             // missing in the middle. Who still finds it in the list reads it from the map.
             remove_for_good(&self.core, oldest.path())?;
             self.log.files().remove_first(oldest);
+            self.deleted.add(Nameless::Log(Arc::clone(oldest)));
             info!(path = %oldest.path().display(), forcibly, "commit-log file deleted");
             deleted += 1;
-            self.core.clean.pause(pause, || self.core.stopping());
+            self.core.clean.pause(retention.pause, || self.core.stopping());
         }
         Ok(deleted)
     }
 
-    fn is_expired(&self, file: &MappedFile, reserved_ms: i64) -> io::Result<bool> {
+    fn age_ms(&self, file: &MappedFile) -> io::Result<i64> {
         let modified_ms = self.core.fs.modified_ms(file.file())?;
-        Ok(self.core.clock.now_ms() >= modified_ms.saturating_add(reserved_ms))
+        Ok(self.clock.age_ms(&*self.core.clock, modified_ms, file.end_offset() <= self.log.opened_at()))
     }
 
     /// Brings queues and index in step with the start of the log, when that has moved.
@@ -186,7 +201,7 @@ impl Cleaner {
             }
         }
         if let Some(index) = &self.index {
-            index.delete_expired(&self.core, log_min)?;
+            index.delete_expired(&self.core, log_min, &self.deleted)?;
         }
         self.cleaned_to.store(log_min, Ordering::Release);
         Ok(())
@@ -232,6 +247,18 @@ impl Cleaner {
         }
         Ok(())
     }
+}
+
+/// The disk that decides: of the commit log's the one with most room, as in Java, unless that of the root has less.
+fn decisive(disks: &[DiskStatus]) -> Option<&DiskStatus> {
+    let (root, logs) = disks.split_last()?;
+    let log = logs.iter().min_by_key(|disk| (disk.level, disk.usage.percent()));
+    Some(log.filter(|log| log.level >= root.level).unwrap_or(root))
+}
+
+/// What these disks ask for.
+pub(crate) fn level_of(disks: &[DiskStatus]) -> DiskLevel {
+    decisive(disks).map(|disk| disk.level).unwrap_or_default()
 }
 
 /// Topics that are not deleted for being unused. Source: TopicValidator.

@@ -69,6 +69,12 @@ pub struct StoreConfig {
     pub disk_space_clean_forcibly_ratio: u8,
     /// `diskSpaceWarningLevelRatio`, percent from which puts are refused.
     pub disk_space_warning_level_ratio: u8,
+    /// `diskMinFreeSpaceBytes` (ours): expired files are also deleted at any hour when less is free.
+    pub disk_min_free_space_bytes: Option<u64>,
+    /// `diskSpaceCleanForciblyFreeBytes` (ours): unexpired files are also deleted when less is free.
+    pub disk_space_clean_forcibly_free_bytes: Option<u64>,
+    /// `diskSpaceWarningLevelFreeBytes` (ours): puts are also refused when less is free.
+    pub disk_space_warning_level_free_bytes: Option<u64>,
     /// `cleanFileForciblyEnable`.
     pub clean_file_forcibly_enable: bool,
     /// `maxTransferBytesOnMessageInMemory`, bytes per get.
@@ -138,6 +144,9 @@ impl Default for StoreConfig {
             disk_max_used_space_ratio: 75,
             disk_space_clean_forcibly_ratio: 85,
             disk_space_warning_level_ratio: 90,
+            disk_min_free_space_bytes: None,
+            disk_space_clean_forcibly_free_bytes: None,
+            disk_space_warning_level_free_bytes: None,
             clean_file_forcibly_enable: true,
             max_transfer_bytes_on_message_in_memory: 256 * 1024,
             max_transfer_count_on_message_in_memory: 32,

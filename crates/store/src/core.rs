@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use tracing::{error, info, warn};
 
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::StoreConfig;
 use crate::error::{FlushError, PutError};
 use crate::fs::FileSystem;
+use crate::retention::Retention;
 use crate::watermark::Watermark;
 
 #[derive(Debug)]
@@ -31,7 +33,8 @@ pub(crate) struct Core {
     /// Held while the log is brought to the disk.
     pub(crate) flush_lock: Mutex<()>,
     poisoned: OnceLock<Arc<str>>,
-    disk_full: RwLock<Option<PutError>>,
+    disk_full: RwLock<DiskFull>,
+    retention: ArcSwap<Retention>,
     /// Something was dispatched since the last checkpoint.
     checkpoint_due: AtomicBool,
     /// Something was appended since the last flush.
@@ -40,6 +43,28 @@ pub(crate) struct Core {
     stopping: AtomicBool,
     /// Threads are to end at once, leaving everything as a kill would.
     abandoned: AtomicBool,
+}
+
+/// Why puts are refused for want of space, by who found it.
+#[derive(Debug, Default)]
+struct DiskFull {
+    level: Option<PutError>,
+    no_room: Option<PutError>,
+}
+
+impl DiskFull {
+    fn reason(&self) -> Option<&PutError> {
+        self.level.as_ref().or(self.no_room.as_ref())
+    }
+}
+
+/// Who finds that a disk is full: each heals on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The cleaner, by the limits.
+    Level,
+    /// The dispatcher, when the system had no room.
+    NoRoom,
 }
 
 /// Figures for [`crate::StoreStatus`].
@@ -63,6 +88,7 @@ impl Counters {
 impl Core {
     pub(crate) fn new(config: StoreConfig, fs: Arc<dyn FileSystem>, clock: Arc<dyn Clock>) -> Core {
         let flush = Arc::new(Signal::default());
+        let retention = Retention::of(&config);
         Core {
             config,
             fs,
@@ -76,7 +102,8 @@ impl Core {
             clean: Signal::default(),
             flush_lock: Mutex::new(()),
             poisoned: OnceLock::new(),
-            disk_full: RwLock::new(None),
+            disk_full: RwLock::default(),
+            retention: ArcSwap::from_pointee(retention),
             checkpoint_due: AtomicBool::new(false),
             flush_due: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -105,25 +132,36 @@ impl Core {
         if self.stopping() {
             return Err(PutError::Shutdown);
         }
-        match &*self.disk_full.read() {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.disk_full().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn is_disk_full(&self) -> bool {
-        self.disk_full.read().is_some()
+    /// Why puts are refused for want of space, if they are.
+    pub(crate) fn disk_full(&self) -> Option<PutError> {
+        self.disk_full.read().reason().cloned()
     }
 
-    /// Puts are refused with `error` from now on, or accepted again.
-    pub(crate) fn set_disk_full(&self, error: Option<PutError>) {
+    /// Who looks for room found none, and puts are refused with `error` from now on; or there is some again.
+    pub(crate) fn set_disk_full(&self, finding: Finding, error: Option<PutError>) {
         let mut disk_full = self.disk_full.write();
-        match (&*disk_full, &error) {
-            (None, Some(error)) => warn!(%error, "disk full, puts are refused"),
-            (Some(_), None) => info!("disk has room again, puts are accepted"),
+        let before = disk_full.reason().is_some();
+        match finding {
+            Finding::Level => disk_full.level = error,
+            Finding::NoRoom => disk_full.no_room = error,
+        }
+        match disk_full.reason() {
+            Some(error) if !before => warn!(%error, "disk full, puts are refused"),
+            None if before => info!("disk has room again, puts are accepted"),
             _ => {}
         }
-        *disk_full = error;
+    }
+
+    /// The settings of retention as they are now.
+    pub(crate) fn retention(&self) -> Arc<Retention> {
+        self.retention.load_full()
+    }
+
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        self.retention.store(Arc::new(retention));
     }
 
     /// Wakes the checkpoint thread if it has nothing to do yet.

@@ -23,7 +23,8 @@ use crate::clock;
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::config::FlushDiskType;
 use crate::consume_queue::Queue;
-use crate::core::{Core, is_no_space};
+use crate::core::{Core, Finding, is_no_space};
+use crate::disk_level::DiskLimit;
 use crate::error::PutError;
 use crate::index::IndexWriter;
 use crate::message::{Arrival, MessageArrivingListener};
@@ -138,11 +139,9 @@ impl Dispatcher {
                     failed = true;
                     let root = &self.core.config.store_path_root_dir;
                     let usage = self.core.fs.usage(root).unwrap_or_default();
-                    self.core.set_disk_full(Some(PutError::DiskFull {
-                        used_percent: usage.percent(),
-                        limit_percent: 100,
-                        path: root.display().to_string(),
-                    }));
+                    let limit = DiskLimit::NoRoom { bytes: usage.available };
+                    let error = PutError::DiskFull { limit, path: root.display().to_string() };
+                    self.core.set_disk_full(Finding::NoRoom, Some(error));
                     self.core.dispatch.wait(Some(NO_SPACE_PAUSE));
                 }
                 Err(error) => {
@@ -152,7 +151,7 @@ impl Dispatcher {
             }
         }
         if failed {
-            self.core.set_disk_full(None);
+            self.core.set_disk_full(Finding::NoRoom, None);
         }
         for record in records {
             self.tell(record);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::disk_level::DiskLimit;
+
 /// Why a store could not be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -99,15 +101,10 @@ pub enum PutError {
         reason: Arc<str>,
     },
     /// The disk is fuller than it may be.
-    #[error(
-        "the disk is {used_percent}% full, limit {limit_percent}% (diskSpaceWarningLevelRatio); free some space on \
-         {path}"
-    )]
+    #[error("the disk is {limit}; free some space on {path}")]
     DiskFull {
-        /// Use in percent.
-        used_percent: u8,
         /// The limit that was passed.
-        limit_percent: u8,
+        limit: DiskLimit,
         /// Which directory.
         path: String,
     },

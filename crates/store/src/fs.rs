@@ -61,6 +61,8 @@ pub trait FileSystem: Debug + Send + Sync {
     fn create(&self, path: &Path, len: u64) -> io::Result<File>;
     /// Bytes of an open file.
     fn len(&self, file: &File) -> io::Result<u64>;
+    /// Gives an open file another length; what lies behind a shorter one is given back to the file system.
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()>;
     /// When a file was last changed, ms since 1970.
     fn modified_ms(&self, file: &File) -> io::Result<i64>;
     /// Takes real blocks for a range, so that writing there, also through a map, cannot run out of space. What is there
@@ -133,6 +135,10 @@ impl FileSystem for RealFileSystem {
 
     fn len(&self, file: &File) -> io::Result<u64> {
         Ok(file.metadata()?.len())
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        file.set_len(len)
     }
 
     fn modified_ms(&self, file: &File) -> io::Result<i64> {

@@ -20,7 +20,9 @@ use tracing::{info, warn};
 use crate::checkpoint::StoreCheckpoint;
 use crate::core::Core;
 use crate::inventory::Inventory;
+use crate::log_files::remove_for_good;
 use crate::mmap::MappedCells;
+use crate::release::{Deleted, Nameless};
 use crate::sys::LocalTime;
 
 /// Longest chain that a query follows.
@@ -185,23 +187,22 @@ impl Index {
         Ok(found)
     }
 
-    /// Deletes files all of whose messages lie before `log_min`, never the newest.
+    /// Deletes files all of whose messages lie before `log_min`, never the newest; their blocks are left to `deleted`.
     /// # Errors
     /// What the system said.
-    pub(crate) fn delete_expired(&self, core: &Core, log_min: u64) -> io::Result<usize> {
+    pub(crate) fn delete_expired(&self, core: &Core, log_min: u64, deleted: &Deleted) -> io::Result<()> {
         let min = i64::try_from(log_min).unwrap_or(i64::MAX);
-        let mut deleted = 0;
         loop {
             let files = self.files.load_full();
             let Some(first) = files.first().filter(|file| files.len() > 1 && file.header().end_phy_offset < min) else {
-                return Ok(deleted);
+                return Ok(());
             };
             // On the disk before the file goes, or it would seem lost after a loss of power between the two.
             self.checkpoint.note_index(|files| files.remove(&first.name()));
             self.checkpoint.flush(core)?;
-            core.fs.remove_file(&first.path)?;
+            remove_for_good(core, &first.path)?;
             self.files.rcu(|files| files.iter().filter(|file| !Arc::ptr_eq(file, first)).cloned().collect::<Vec<_>>());
-            deleted += 1;
+            deleted.add(Nameless::Index(Arc::clone(first)));
         }
     }
 
@@ -323,6 +324,19 @@ impl IndexFile {
         core.fs.allocate(&file, 0, layout.slots_end())?;
         let cells = MappedCells::map(&file, layout.slots_end())?;
         Ok(Some(IndexFile { path, layout, file, cells }))
+    }
+
+    /// Unmaps it. By value: nobody looks for keys in it.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.layout.file_len()
     }
 
     fn name(&self) -> String {

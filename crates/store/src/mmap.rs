@@ -46,6 +46,11 @@ impl MappedFile {
         (Arc::clone(&file), MappedFileWriter { file, position })
     }
 
+    /// Unmaps it. By value: nobody holds a slice of it, so it may be made shorter.
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use parking_lot::Mutex;
 use tracing::info;
@@ -28,6 +28,8 @@ use crate::queue_table::QueueTable;
 use crate::rebuild;
 use crate::record::DelayLevels;
 use crate::recovery;
+use crate::release::Deleted;
+use crate::retention::RetentionClock;
 use crate::store::MessageStore;
 use crate::sys::{LockError, RangeLock};
 
@@ -50,6 +52,12 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
     let abort = root.join("abort");
     let clean = core.fs.read_file(&abort).map_err(|error| io_error("read", &abort, error))?.is_none();
     let checkpoint_path = root.join("checkpoint");
+    // Before anything changes the file.
+    let last_use = match core.fs.open(&checkpoint_path) {
+        Ok(file) => core.fs.modified_ms(&file).ok(),
+        Err(_) => None,
+    };
+    let clock = RetentionClock::start(&*core.clock, last_use);
     let (checkpoint, found) =
         StoreCheckpoint::open(&core).map_err(|error| io_error("open", &checkpoint_path, error))?;
     let checkpoint = Arc::new(checkpoint);
@@ -70,6 +78,10 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         checkpoint: Arc::clone(&checkpoint),
         manual_rounds: AtomicU32::new(0),
         round: Mutex::default(),
+        clock,
+        deleted: Deleted::default(),
+        level: Mutex::default(),
+        stuck: AtomicBool::new(false),
         cleaned_to: AtomicU64::new(0),
     });
     let mut store = MessageStore {

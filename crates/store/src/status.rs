@@ -3,6 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::disk_level::DiskLevel;
+use crate::error::PutError;
+use crate::fs::DiskUsage;
+
+/// The disk of one directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskStatus {
+    /// The directory.
+    pub path: PathBuf,
+    /// The room on its disk.
+    pub usage: DiskUsage,
+    /// What that asks for.
+    pub level: DiskLevel,
+}
+
 /// A snapshot; figures may be of slightly different moments.
 #[derive(Debug, Clone, Default)]
 pub struct StoreStatus {
@@ -24,8 +39,14 @@ pub struct StoreStatus {
     pub commit_log_disk_ratios: Vec<(PathBuf, f64)>,
     /// Use of the disk with the consume queues.
     pub consume_queue_disk_ratio: f64,
-    /// Puts are refused because the disk is too full.
-    pub disk_full: bool,
+    /// The disks: of each commit-log directory, and last of the root directory.
+    pub disks: Vec<DiskStatus>,
+    /// What the room on the disks asks for: the best of the commit-log directories, or the root directory if that is worse.
+    pub disk_level: DiskLevel,
+    /// Why puts are refused, if they are because a disk is too full.
+    pub disk_full: Option<PutError>,
+    /// Bytes of deleted files that readers still hold.
+    pub deleted_bytes_held: u64,
     /// Why the store is read-only, if it is.
     pub poisoned: Option<Arc<str>>,
     /// Store time of the oldest message that is left, ms; -1 when there is none.

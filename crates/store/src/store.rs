@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
-use crate::clean::{Cleaner, is_system_topic};
+use crate::clean::{Cleaner, is_system_topic, level_of};
 use crate::clock::{Clock, SystemClock};
 use crate::commit_log::CommitLog;
 use crate::config::{FlushDiskType, StoreConfig};
@@ -24,6 +24,7 @@ use crate::lookup::DamagedRecords;
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
 use crate::record::DelayLevels;
+use crate::retention::Retention;
 use crate::status::StoreStatus;
 use crate::sys::RangeLock;
 use crate::watermark::FlushWait;
@@ -162,11 +163,18 @@ impl MessageStore {
         self.cleaner.clean()
     }
 
+    /// Takes over the settings of retention from `config`: fileReservedTime, deleteWhen, what is deleted how fast, and from
+    /// where on a disk is too full. All others stay what they were at the open.
+    pub fn set_retention(&self, config: &StoreConfig) {
+        self.core.set_retention(Retention::of(config));
+        self.core.clean.notify();
+    }
+
     /// How the store is doing.
     pub fn status(&self) -> StoreStatus {
         use std::sync::atomic::Ordering::Relaxed;
-        let (commit_log, consume_queue) = self.cleaner.usages().unwrap_or_default();
-        let log_usages = self.cleaner.log_usages().unwrap_or_default();
+        let disks = self.cleaner.disks().unwrap_or_default();
+        let (root, logs) = disks.split_last().map_or((0.0, &[][..]), |(root, logs)| (root.usage.ratio(), logs));
         let dispatched_offset = self.dispatched.offset();
         let max_offset = self.log.wrote();
         let counters = &self.core.counters;
@@ -177,10 +185,13 @@ impl MessageStore {
             dispatched_offset,
             confirmed_offset: confirmed(&self.core, &self.log),
             dispatch_behind_bytes: max_offset.saturating_sub(dispatched_offset),
-            commit_log_disk_ratio: commit_log.ratio(),
-            commit_log_disk_ratios: log_usages.into_iter().map(|(path, usage)| (path, usage.ratio())).collect(),
-            consume_queue_disk_ratio: consume_queue.ratio(),
-            disk_full: self.core.is_disk_full(),
+            commit_log_disk_ratio: logs.iter().map(|disk| disk.usage.ratio()).min_by(f64::total_cmp).unwrap_or(0.0),
+            commit_log_disk_ratios: logs.iter().map(|disk| (disk.path.clone(), disk.usage.ratio())).collect(),
+            consume_queue_disk_ratio: root,
+            disk_level: level_of(&disks),
+            disk_full: self.core.disk_full(),
+            deleted_bytes_held: self.cleaner.deleted.bytes_below("".as_ref()),
+            disks,
             poisoned: self.core.poisoned().cloned(),
             earliest_message_time: self.earliest_store_time(),
             puts: counters.puts.load(Relaxed),

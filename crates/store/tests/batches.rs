@@ -270,3 +270,38 @@ fn expired_batches_go() {
     check(&store, &left, &vec![4; left.len()]);
     assert_eq!(put(&store, 2).queue_offset, 240);
 }
+
+#[test]
+fn damaged_units_are_passed_over() {
+    for (zeroed, base) in
+        [(vec![3], None), (vec![7, 8, 9], None), (vec![8, 9, 10, 11], None), (vec![], Some(0)), (vec![], Some(1 << 40))]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let store = open(batch_config(root.path()));
+        let records: Vec<PutResult> = (0..25).map(|number| put(&store, number % 4)).collect();
+        settle(&store);
+        store.shutdown();
+        let write = |unit: usize, at: u64, bytes: &[u8]| {
+            let path = root.path().join(format!("batchconsumequeue/B/0/{:020}", unit / 10 * 460));
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.write_all_at(bytes, (unit % 10 * 46) as u64 + at).unwrap();
+        };
+        zeroed.iter().for_each(|unit| write(*unit, 0, &[0; 46]));
+        let moved = 5;
+        if let Some(base) = base {
+            write(moved, 28, &i64::to_be_bytes(base));
+        }
+        let store = open(batch_config(root.path()));
+        let (mut at, mut found) = (0, Vec::new());
+        while at < store.max_offset("B", 0) {
+            let got = store.get(&GetQuery::new("B", 0, at, 4), &AllMessages);
+            assert!(got.next_begin_offset > at, "{at}: {got:?}");
+            found.extend(got.messages.iter().map(store::MappedSlice::physical_offset));
+            at = got.next_begin_offset;
+        }
+        let whole = |number: &usize| !zeroed.contains(number) && (base.is_none() || *number != moved);
+        let expected: Vec<u64> = (0..25).filter(whole).map(|number| records[number].physical_offset).collect();
+        assert_eq!(found, expected, "{zeroed:?} {base:?}");
+        store.shutdown();
+    }
+}

@@ -3,130 +3,12 @@
 
 mod common;
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use common::faults::{EIO, ENOSPC, Faults, open_on, with};
 use common::{block_on, bodies, config, eventually, message, open, put, settle, sync_config};
-use store::{
-    DirItem, DiskUsage, FileSystem, FlushError, MessageStore, NoListener, OpenError, PutError, RealFileSystem,
-    StoreConfig, SystemClock,
-};
-
-/// Fails one operation on files whose path contains a word, for as long as it is set.
-#[derive(Debug, Default)]
-struct Faults {
-    fail: Mutex<Option<(&'static str, &'static str, i32)>>,
-    usage: Mutex<Option<DiskUsage>>,
-    /// Paths with this word are on a disk that is nearly full.
-    nearly_full: Mutex<Option<&'static str>>,
-}
-
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
-
-impl Faults {
-    fn set(&self, operation: &'static str, path: &'static str, errno: i32) {
-        *self.fail.lock().unwrap() = Some((operation, path, errno));
-    }
-
-    fn lift(&self) {
-        *self.fail.lock().unwrap() = None;
-    }
-
-    fn check(&self, operation: &str, path: &Path) -> io::Result<()> {
-        match *self.fail.lock().unwrap() {
-            Some((failing, word, errno)) if failing == operation && path.to_str().unwrap().contains(word) => {
-                Err(io::Error::from_raw_os_error(errno))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_file(&self, operation: &str, file: &File) -> io::Result<()> {
-        self.check(operation, &std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default())
-    }
-}
-
-impl FileSystem for Faults {
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        self.check("create_dir_all", path)?;
-        RealFileSystem.create_dir_all(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirItem>> {
-        RealFileSystem.list(path)
-    }
-    fn open(&self, path: &Path) -> io::Result<File> {
-        RealFileSystem.open(path)
-    }
-    fn create(&self, path: &Path, len: u64) -> io::Result<File> {
-        self.check("create", path)?;
-        RealFileSystem.create(path, len)
-    }
-    fn len(&self, file: &File) -> io::Result<u64> {
-        RealFileSystem.len(file)
-    }
-    fn modified_ms(&self, file: &File) -> io::Result<i64> {
-        RealFileSystem.modified_ms(file)
-    }
-    fn allocate(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
-        self.check_file("allocate", file)?;
-        RealFileSystem.allocate(file, position, len)
-    }
-    fn zero(&self, file: &File, position: u64, len: u64) -> io::Result<()> {
-        RealFileSystem.zero(file, position, len)
-    }
-    fn read_exact_at(&self, file: &File, bytes: &mut [u8], position: u64) -> io::Result<()> {
-        RealFileSystem.read_exact_at(file, bytes, position)
-    }
-    fn write_all_at(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.check_file("write_all_at", file)?;
-        RealFileSystem.write_all_at(file, bytes, position)
-    }
-    fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.check_file("sync_data", file)?;
-        RealFileSystem.sync_data(file)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.check("sync_dir", path)?;
-        RealFileSystem.sync_dir(path)
-    }
-    fn sync_all(&self, path: &Path) -> io::Result<()> {
-        self.check("sync_all", path)?;
-        RealFileSystem.sync_all(path)
-    }
-    fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        RealFileSystem.write_file(path, bytes)
-    }
-    fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        RealFileSystem.read_file(path)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.check("remove_file", path)?;
-        RealFileSystem.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealFileSystem.remove_dir_all(path)
-    }
-    fn usage(&self, path: &Path) -> io::Result<DiskUsage> {
-        if self.nearly_full.lock().unwrap().is_some_and(|word| path.to_str().unwrap().contains(word)) {
-            return Ok(DiskUsage { used: 86, available: 14 });
-        }
-        self.usage.lock().unwrap().map_or_else(|| RealFileSystem.usage(path), Ok)
-    }
-}
-
-fn with(config: StoreConfig) -> (Arc<Faults>, Result<MessageStore, OpenError>) {
-    let faults = Arc::new(Faults::default());
-    let store = open_on(&faults, config);
-    (faults, store)
-}
-
-fn open_on(faults: &Arc<Faults>, config: StoreConfig) -> Result<MessageStore, OpenError> {
-    MessageStore::open_with(config, Arc::new(NoListener), Arc::clone(faults) as _, Arc::new(SystemClock))
-}
+use store::{DiskUsage, FlushError, MessageStore, NoListener, OpenError, PutError, StoreConfig, SystemClock};
 
 #[test]
 fn a_failed_flush_makes_the_store_read_only() {
@@ -207,10 +89,10 @@ fn a_full_disk_for_consume_queues_refuses_puts_and_heals() {
     faults.set("write_all_at", "consumequeue", ENOSPC);
     put(&store, "T", 0, b"two");
     eventually("refusal", || matches!(store.put(&message("T", 0, b"x", "")), Err(PutError::DiskFull { .. })));
-    assert!(store.status().disk_full);
+    assert!(store.status().disk_full.is_some());
     faults.lift();
     settle(&store);
-    eventually("healing", || !store.status().disk_full);
+    eventually("healing", || store.status().disk_full.is_none());
     put(&store, "T", 0, b"last");
     settle(&store);
     let bodies = bodies(&store, "T", 0);

@@ -11,11 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use codec::message::MessageRecord;
-use common::{block_on, bodies, config, message, open, put, settle, sync_config};
+use common::{block_on, bodies, config, message, open, put, reboot, settle, sync_config};
 use store::{AllMessages, GetQuery, MessageStore, NoListener, OpenError, StoreConfig};
-
-/// Position of the boot hash in our part of the checkpoint.
-const BOOT_POSITION: u64 = 2072;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -28,12 +25,6 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
-}
-
-/// Makes the next start believe that the machine was restarted: what was not flushed may be gone.
-fn reboot(root: &Path) {
-    let checkpoint = fs::File::options().write(true).open(root.join("checkpoint")).unwrap();
-    checkpoint.write_all_at(&[0; 8], BOOT_POSITION).unwrap();
 }
 
 fn log_file(root: &Path, index: u64) -> std::path::PathBuf {

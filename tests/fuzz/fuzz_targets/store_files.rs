@@ -1,7 +1,6 @@
 //! A whole store directory of arbitrary files: verified, listed and dumped without being changed.
 //!
-//! The input is cut into a commit-log file, a consume-queue file, an index file, a checkpoint and metadata: each begins
-//! with its length, two bytes.
+//! The input is cut into the files of [`FILES`]: each begins with its length, two bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +8,7 @@ use mqstore::dump::{Form, Selection, dump};
 use mqstore::files::StoreDir;
 use std::fs;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 15] = [
     "commitlog/00000000000000000000",
     "consumequeue/TopicTest/0/00000000000000000000",
     "index/20260101000000000",
@@ -17,6 +16,14 @@ const FILES: [&str; 7] = [
     "config/topics.json",
     "config/consumerOffset.json",
     "commitlog/00000000000000004096",
+    "consumequeue_ext/TopicTest/0/00000000000000000000",
+    "consumequeue_ext/TopicTest/0/00000000000000001024",
+    "batchconsumequeue/TopicBatch/0/00000000000000000000",
+    "timerwheel",
+    "timerlog/00000000000000000000",
+    "compaction/compactionLog/TopicTest/0/00000000000000000000",
+    "compaction/compactionCq/TopicTest/0/00000000000000000000",
+    "compaction/position-checkpoint",
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -37,6 +44,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(store) = StoreDir::new(&root, &[]) {
         let report = mqstore::verify::verify(&store).expect("its files can be read");
         assert_eq!(report.sound, report.findings.is_empty());
+        let _ = report.text();
         let _ = mqstore::inspect::inspect(&store).expect("its files can be read").text();
         let all = Selection { limit: u64::MAX, ..Selection::default() };
         dump(&store, &all, Form::Text, &mut std::io::sink()).expect("its files can be read");

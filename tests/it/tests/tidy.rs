@@ -107,6 +107,42 @@ fn a_wrong_arrow_is_seen() {
     assert_eq!(bad_arrows("stray", &used).len(), 1);
 }
 
+/// Everything that a package of Cargo.lock is made of, what its tests need included.
+fn dependencies(lock: &str, package: &str) -> BTreeSet<String> {
+    let mut uses = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+    for block in lock.split("[[package]]") {
+        let Some(name) = block.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')) else {
+            continue;
+        };
+        // Two versions of a package stand together here, and are named with the version where they are used.
+        let used = block.lines().filter_map(|line| line.strip_prefix(" \"")?.strip_suffix("\","));
+        uses.entry(name).or_default().extend(used.filter_map(|used| used.split(' ').next()));
+    }
+    let (mut found, mut next) = (BTreeSet::new(), vec![package]);
+    while let Some(name) = next.pop() {
+        for used in uses.get(name).into_iter().flatten() {
+            if found.insert((*used).to_owned()) {
+                next.push(used);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_store_needs_neither_a_runtime_nor_sockets() {
+    let lock = read(&root().join("Cargo.lock"));
+    let of = |package: &str| dependencies(&lock, package);
+    let store = of("ferrocket-store");
+    for expect in ["ferrocket-codec", "memmap2", "rustix", "parking_lot_core"] {
+        assert!(store.contains(expect), "Cargo.lock is not read as it should: {store:?}");
+    }
+    for runtime in ["tokio", "mio", "socket2", "async-std", "smol", "futures-executor", "ferrocket-remoting"] {
+        assert!(!store.contains(runtime), "the store uses {runtime}");
+    }
+    assert!(of("ferrocket-broker").contains("mio"));
+}
+
 /// Whether a line of code names the type `Parts` (and not, say, a variant of that name).
 fn names_parts(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or(line);

@@ -1,5 +1,7 @@
 //! Options of the message store.
 
+use daemon::options::ByteSize;
+
 daemon::option_enum! {
     /// What this broker is to its group.
     pub enum BrokerRole {
@@ -25,7 +27,7 @@ daemon::option_enum! {
 }
 
 daemon::options! {
-    /// Options of the store. Source: store/config/MessageStoreConfig.java.
+    /// Options of the store. Source: store/config/MessageStoreConfig.java; the last ones are our own.
     pub struct MessageStoreConfig {
         storePathRootDir => store_path_root_dir: String = "store".to_owned(); Plain, Boot, Y, important, "data root";
         storePathCommitLog => store_path_commit_log: Option<String> = None; Plain, Boot, Y, important, "log dirs with commas between, taking turns; null = root/commitlog";
@@ -246,5 +248,8 @@ daemon::options! {
         useABSLock => use_abs_lock: bool = false; Plain, Boot, N, "adaptive append lock";
         enableLogConsumeQueueRepeatedlyBuildWhenRecover => enable_log_consume_queue_repeatedly_build_when_recover: bool = false; Plain, Live, T, "log only";
         appendTopicForTimerDeleteKey => append_topic_for_timer_delete_key: bool = false; Plain, Live, Y, "timer delete keys carry the topic";
+        diskMinFreeSpaceBytes => disk_min_free_space_bytes: Option<ByteSize> = None; Plain, Live, Y, "delete expired files at any hour also when less than this is free, such as 50g";
+        diskSpaceCleanForciblyFreeBytes => disk_space_clean_forcibly_free_bytes: Option<ByteSize> = None; Plain, Live, Y, "delete unexpired files also when less than this is free, such as 20g";
+        diskSpaceWarningLevelFreeBytes => disk_space_warning_level_free_bytes: Option<ByteSize> = None; Plain, Live, Y, "refuse messages also when less than this is free, such as 10g";
     }
 }

@@ -15,4 +15,5 @@ mod pop_queue;
 pub mod pull_message;
 pub mod query_assignment;
 pub mod query_message;
+pub mod reply_message;
 pub mod send_message;

@@ -91,7 +91,7 @@ impl SendMessageProcessor {
     }
 
     /// Everything that Java checks before it builds a message.
-    fn check(&self, header: &SendMessageRequestHeader) -> Result<Arc<TopicConfig>, SendReply> {
+    pub(super) fn check(&self, header: &SendMessageRequestHeader) -> Result<Arc<TopicConfig>, SendReply> {
         let options = self.config.get();
         let broker = &options.broker;
         if clock::now_ms() < broker.start_accept_send_request_time_stamp {
@@ -320,7 +320,12 @@ impl SendMessageProcessor {
         }
     }
 
-    fn message(&self, header: &SendMessageRequestHeader, born_host: SocketAddr, sys_flag: i32) -> Message<'static> {
+    pub(super) fn message(
+        &self,
+        header: &SendMessageRequestHeader,
+        born_host: SocketAddr,
+        sys_flag: i32,
+    ) -> Message<'static> {
         Message {
             topic: "",
             queue_id: 0,
@@ -336,7 +341,7 @@ impl SendMessageProcessor {
         }
     }
 
-    fn offset_message_id(&self, put: &PutResult) -> String {
+    pub(super) fn offset_message_id(&self, put: &PutResult) -> String {
         message_id(self.store_host, i64::try_from(put.physical_offset).unwrap_or(i64::MAX))
     }
 
@@ -376,7 +381,7 @@ impl SendMessageProcessor {
         }))
     }
 
-    fn count(&self, topic: &str, messages: i64, bytes: u32) {
+    pub(super) fn count(&self, topic: &str, messages: i64, bytes: u32) {
         self.stats.add(stat::TOPIC_PUT_NUMS, topic, messages, 1);
         self.stats.add(stat::TOPIC_PUT_SIZE, topic, bytes.into(), 1);
         self.stats.add(stat::BROKER_PUT_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);

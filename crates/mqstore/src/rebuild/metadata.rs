@@ -1,25 +1,32 @@
 //! `mqstore rebuild metadata`: topics, groups and offsets from queues, log, and what is readable in the old files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use codec::batch_consume_queue::BatchUnit;
 use codec::consume_queue::Unit;
+use codec::message::sys_flag;
 use daemon::persist;
 use protocol::body::group::SubscriptionGroupConfig;
-use protocol::body::topic::{DataVersion, TopicConfig};
+use protocol::body::topic::{BATCH_CQ, DataVersion, QUEUE_TYPE, TopicConfig};
 use protocol::names::{RETRY_PREFIX, is_system_group, is_system_topic};
-use store::offline::{SCHEDULE_TOPIC, StoreLock};
+use store::offline::SCHEDULE_TOPIC;
 
-use crate::backup::Backup;
+use crate::backup::{NOTHING_CHANGED, begin_change, refuse_when_in_use};
 use crate::clock;
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueFiles, StoreDir};
-use crate::log::{Event, LogReader, Look};
+use crate::log::{Event, LogReader, Look, message_count};
 use crate::metadata::{self, Content, DELAYS, DelayOffsets, GROUPS, Metadata, OFFSETS, TOPICS};
-use crate::verify::for_each_written;
+use crate::queue_units::{self, for_each_unit, for_each_written};
 
-/// Queues and one behind the last unit of each.
-type Ends = BTreeMap<String, BTreeMap<i32, i64>>;
+/// Queues and one behind the last message of each.
+#[derive(Debug, Default)]
+struct Ends {
+    topics: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Topics whose queues hold batches.
+    batch_topics: BTreeSet<String>,
+}
 /// A broker delivers delayed messages this much late at most: what was due before is taken for delivered.
 const DELIVERY_SLACK_MS: i64 = 60_000;
 
@@ -36,8 +43,8 @@ struct Change {
 /// # Errors
 /// When the store is in use; then nothing was changed.
 pub fn metadata(store: &StoreDir, apply: bool) -> Result<Vec<String>, ToolError> {
-    super::refuse_when_in_use(store)?;
-    let queues = QueueFiles::list(&store.queues())?;
+    refuse_when_in_use(store)?;
+    let queues = QueueFiles::list(store)?;
     if queues.is_rocksdb {
         return Err(ToolError::Refused("the consume queues lie in RocksDB, which this tool does not read".to_owned()));
     }
@@ -56,11 +63,10 @@ pub fn metadata(store: &StoreDir, apply: bool) -> Result<Vec<String>, ToolError>
         return Ok(lines);
     }
     if !apply {
-        lines.push("nothing was changed; add --apply to do it".to_owned());
+        lines.push(NOTHING_CHANGED.to_owned());
         return Ok(lines);
     }
-    let _lock = StoreLock::take(&store.root)?;
-    let backup = Backup::begin(&store.root)?;
+    let (_lock, backup) = begin_change(store)?;
     for change in changes {
         let path = store.config().join(change.name);
         backup.copy(&persist::backup_of(&path))?;
@@ -73,7 +79,7 @@ pub fn metadata(store: &StoreDir, apply: bool) -> Result<Vec<String>, ToolError>
         fs::create_dir_all(store.config()).on("make", &store.config())?;
         persist::replace(&path, &change.content).on("write", &path)?;
     }
-    lines.push(format!("what was there is in {}", backup.dir.display()));
+    lines.push(backup.kept());
     Ok(lines)
 }
 
@@ -90,18 +96,22 @@ impl Metadata {
 
 /// From the queues; from the log when there are none.
 fn ends(store: &StoreDir, queues: &QueueFiles) -> Result<Ends, ToolError> {
-    let mut ends = Ends::new();
-    for queue in &queues.queues {
-        let mut end = 0;
-        let last = queue.files.last().map_or(0, |file| i64::try_from(file.first / 20).unwrap_or(0));
-        for_each_written(queues, queue, last, &mut |at, unit| {
-            if unit.is_written() {
-                end = at + 1;
-            }
-        })?;
-        ends.entry(queue.topic.clone()).or_default().insert(queue.queue_id, end);
+    let mut ends = Ends::default();
+    let batches = QueueFiles::list_batches(store)?;
+    ends.batch_topics.extend(batches.topics().into_iter().map(str::to_owned));
+    for files in [queues, &batches] {
+        for queue in &files.queues {
+            let mut end = 0;
+            let last = queue.files.last().map_or(0, |file| files.unit_at(file.first));
+            for_each_unit(files, queue, last, &mut |at, bytes| {
+                if queue_units::first(bytes).is_some_and(|unit| unit.is_written()) {
+                    end = BatchUnit::parse(bytes).map_or(at + 1, |unit| unit.end_offset());
+                }
+            })?;
+            ends.topics.entry(queue.topic.clone()).or_default().insert(queue.queue_id, end);
+        }
     }
-    if !ends.is_empty() {
+    if !ends.topics.is_empty() {
         return Ok(ends);
     }
     let log = LogFiles::list(store)?;
@@ -110,9 +120,13 @@ fn ends(store: &StoreDir, queues: &QueueFiles) -> Result<Ends, ToolError> {
             && located.problem.is_none()
             && store::offline::enters_queue(located.record.sys_flag)
         {
-            let queues = ends.entry(located.record.topic_str().into_owned()).or_default();
-            let end = queues.entry(located.record.queue_id).or_default();
-            *end = located.record.queue_offset.saturating_add(1);
+            let record = &located.record;
+            let topic = record.topic_str().into_owned();
+            if record.sys_flag & sys_flag::INNER_BATCH != 0 {
+                ends.batch_topics.insert(topic.clone());
+            }
+            let end = ends.topics.entry(topic).or_default().entry(record.queue_id).or_default();
+            *end = record.queue_offset.saturating_add(message_count(record).into());
         }
         Ok(())
     })?;
@@ -140,7 +154,7 @@ fn topics(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
         lines.push(format!("{TOPICS} ({why}): {}", salvaged.from));
         (whole.topic_config_table, whole.data_version) = (salvaged.entries, salvaged.version);
     }
-    for (topic, queues) in ends {
+    for (topic, queues) in &ends.topics {
         let made_at_boot = is_system_topic(topic) || topic.starts_with(protocol::names::LMQ_PREFIX);
         let used = queues.values().any(|end| *end > 0);
         if made_at_boot || !used || whole.topic_config_table.contains_key(topic) {
@@ -148,10 +162,13 @@ fn topics(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
         }
         let count = queues.keys().max().map_or(1, |most| most.saturating_add(1).max(1));
         lines.push(format!("{TOPICS}: topic {topic} with {count} queues, from its queues; perm 6 (read and write)"));
+        let is_batch = ends.batch_topics.contains(topic);
+        let queue_type = is_batch.then(|| (QUEUE_TYPE.to_owned(), BATCH_CQ.to_owned()));
         let config = TopicConfig {
             topic_name: topic.clone(),
             read_queue_nums: count,
             write_queue_nums: count,
+            attributes: queue_type.into_iter().collect(),
             ..TopicConfig::default()
         };
         whole.topic_config_table.insert(topic.clone(), config);
@@ -175,7 +192,7 @@ fn groups(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
     };
     let topics = metadata::topics(&store.config().join(TOPICS))?.entries;
     let offsets = metadata::offsets(&store.config().join(OFFSETS))?.entries;
-    let of_topics = ends.keys().chain(topics.keys()).filter_map(|topic| topic.strip_prefix(RETRY_PREFIX));
+    let of_topics = ends.topics.keys().chain(topics.keys()).filter_map(|topic| topic.strip_prefix(RETRY_PREFIX));
     let of_offsets = offsets.keys().filter_map(|key| key.rsplit_once('@')).map(|(_, group)| group);
     for group in of_topics.chain(of_offsets) {
         if group.is_empty() || is_system_group(group) || whole.subscription_group_table.contains_key(group) {
@@ -211,7 +228,7 @@ fn offsets(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Cha
     }
     for (key, queues) in &mut whole.offset_table {
         let topic = key.rsplit_once('@').map_or(key.as_str(), |(topic, _)| topic);
-        let Some(of_topic) = ends.get(topic) else { continue };
+        let Some(of_topic) = ends.topics.get(topic) else { continue };
         for (queue_id, offset) in queues {
             let end = of_topic.get(queue_id).copied().unwrap_or(0);
             if *offset > end {
@@ -237,7 +254,7 @@ fn delays(store: &StoreDir, found: &Metadata, queues: &QueueFiles, ends: &Ends) 
             DelayOffsets { offset_table: undelivered(store, queues)?, ..DelayOffsets::default() }
         }
     };
-    if let Some(of_topic) = ends.get(SCHEDULE_TOPIC) {
+    if let Some(of_topic) = ends.topics.get(SCHEDULE_TOPIC) {
         for (level, offset) in &mut whole.offset_table {
             let end = of_topic.get(&level.saturating_sub(1)).copied().unwrap_or(0);
             if *offset > end {

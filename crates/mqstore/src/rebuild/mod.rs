@@ -6,21 +6,22 @@ pub use metadata::metadata;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use codec::index::Layout;
-use store::offline::{LockHolder, StoreLock, enters_queue, holder};
-use store::{MessageStore, NoListener, OpenError, StoreConfig};
+use store::offline::{StoreLock, enters_queue};
+use store::{MessageStore, NoListener, StoreConfig};
 
-use crate::backup::{Backup, make_parent};
+use crate::backup::{Backup, NOTHING_CHANGED, begin_change, make_parent, refuse_when_in_use};
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueDir, QueueFiles, StoreDir};
 use crate::index;
 use crate::log::{Event, LogReader};
 use crate::metadata::Metadata;
 use crate::progress::Progress;
+use crate::queue_units::for_each_written;
 use crate::remedy::Remedies;
-use crate::verify::for_each_written;
 
 /// What is made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +45,6 @@ pub struct Settings {
     pub index_entries: Option<u32>,
 }
 
-/// A dry run refuses, as the real one will, while a broker runs.
-pub(crate) fn refuse_when_in_use(store: &StoreDir) -> Result<(), ToolError> {
-    match holder(&store.root).on("look at the lock of", &store.root)? {
-        LockHolder::Free => Ok(()),
-        LockHolder::Held(pid) => Err(OpenError::Locked { path: store.root.clone(), pid }.into()),
-    }
-}
-
 /// Makes queues or index anew, or says what that would do. Returns lines for people.
 ///
 /// # Errors
@@ -59,44 +52,28 @@ pub(crate) fn refuse_when_in_use(store: &StoreDir) -> Result<(), ToolError> {
 pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -> Result<Vec<String>, ToolError> {
     refuse_when_in_use(store)?;
     let log = LogFiles::list(store)?;
-    let queues = QueueFiles::list(&store.queues())?;
+    let found = Found::list(store)?;
     let index = index::list(&store.index())?;
-    if queues.is_rocksdb {
+    if found.queues.is_rocksdb {
         return Err(ToolError::Refused(
             "the consume queues lie in RocksDB; this tool cannot make them anew".to_owned(),
         ));
     }
     let mut lines = check_log(store, &log)?;
-    let (name, dir) = match what {
-        What::Queues => ("consume queues", store.queues()),
-        What::Index => ("index", store.index()),
-    };
-    let there = match what {
-        What::Queues => queues.queues.len(),
-        What::Index => index.len(),
-    };
-    let unit = if what == What::Queues { "queues" } else { "files" };
     if !apply {
-        lines.push(format!(
-            "would move {} ({there} {unit}) to a directory mqstore-backup-<time> and make the {name} anew",
-            dir.display()
-        ));
-        lines.push("nothing was changed; add --apply to do it".to_owned());
+        lines.extend(what.plan(store, &found, index.len()));
+        lines.push(NOTHING_CHANGED.to_owned());
         return Ok(lines);
     }
 
-    let config = config(store, &log, &queues, &index, what, settings);
+    let config = config(store, &log, &found, &index, what, settings)?;
     if what == What::Index && store.root.join("abort").exists() {
         // The queues are put back as they are: what was not dispatched before the kill must be in them first.
         MessageStore::open(config.clone(), Arc::new(NoListener))?.shutdown();
     }
-    let lock = StoreLock::take(&store.root)?;
-    let backup = Backup::begin(&store.root)?;
+    let (lock, backup) = begin_change(store)?;
     backup.copy(&store.root.join("checkpoint"))?;
-    backup.take(&store.queues())?;
-    if what == What::Index {
-        backup.take(&store.index())?;
-    }
+    what.taken(store).iter().try_for_each(|dir| backup.take(dir))?;
     // The store takes it itself.
     drop(lock);
     let opened = MessageStore::open(config, Arc::new(NoListener));
@@ -110,9 +87,10 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
     let made = opened.topics().iter().map(|(_, queues)| queues.len()).sum::<usize>();
     match what {
         What::Queues => {
-            let forgotten = forget_deleted(store, &queues, &opened)?;
+            let forgotten = forget_deleted(store, &found, &opened)?;
             opened.shutdown();
-            let kept = keep_expired(store, &backup, &queues, log.min())?;
+            let kept = found.kinds().into_iter().map(|files| keep_expired(&backup, files, log.min()));
+            let kept = kept.sum::<Result<usize, ToolError>>()?;
             lines.push(format!("made {} queues anew", made - forgotten));
             if kept > 0 {
                 lines.push(format!(
@@ -129,8 +107,59 @@ pub fn rebuild(store: &StoreDir, what: What, settings: &Settings, apply: bool) -
             lines.push(format!("made {} index files anew", index::list(&store.index())?.len()));
         }
     }
-    lines.push(format!("what was there is in {}", backup.dir.display()));
+    lines.push(backup.kept());
     Ok(lines)
+}
+
+/// The queues as they were before.
+struct Found {
+    queues: QueueFiles,
+    batches: QueueFiles,
+    extensions: QueueFiles,
+}
+
+impl Found {
+    fn list(store: &StoreDir) -> Result<Found, ToolError> {
+        Ok(Found {
+            queues: QueueFiles::list(store)?,
+            batches: QueueFiles::list_batches(store)?,
+            extensions: QueueFiles::list_extensions(store)?,
+        })
+    }
+
+    /// Those with offsets.
+    fn kinds(&self) -> [&QueueFiles; 2] {
+        [&self.queues, &self.batches]
+    }
+}
+
+impl What {
+    /// Directories that are moved away.
+    fn taken(self, store: &StoreDir) -> Vec<PathBuf> {
+        match self {
+            What::Queues => vec![store.queues(), store.batch_queues(), store.extensions()],
+            What::Index => vec![store.queues(), store.index()],
+        }
+    }
+
+    fn plan(self, store: &StoreDir, found: &Found, index_files: usize) -> Vec<String> {
+        let line = |dir: PathBuf, number: usize, unit: &str, name: &str| {
+            let dir = dir.display();
+            format!("would move {dir} ({number} {unit}) to a directory mqstore-backup-<time> and make the {name} anew")
+        };
+        match self {
+            What::Index => vec![line(store.index(), index_files, "files", "index")],
+            What::Queues => {
+                let kinds = [
+                    (&found.queues, "consume queues", true),
+                    (&found.batches, "queues of batches", false),
+                    (&found.extensions, "extensions of queues, without bit maps of filters,", false),
+                ];
+                let there = kinds.into_iter().filter(|(files, _, always)| *always || !files.queues.is_empty());
+                there.map(|(files, name, _)| line(files.dir.clone(), files.queues.len(), "queues", name)).collect()
+            }
+        }
+    }
 }
 
 /// Reads the whole log: what is damaged in it would be missing in what is made from it.
@@ -187,22 +216,23 @@ fn check_log(store: &StoreDir, log: &LogFiles) -> Result<Vec<String>, ToolError>
 fn config(
     store: &StoreDir,
     log: &LogFiles,
-    queues: &QueueFiles,
+    found: &Found,
     index: &[index::IndexFile],
     what: What,
     settings: &Settings,
-) -> StoreConfig {
+) -> Result<StoreConfig, ToolError> {
     let layout: Layout = index.iter().rev().find_map(|file| file.layout).unwrap_or(index::DEFAULT);
-    let queue_file_bytes = settings.queue_file_bytes.unwrap_or(queues.file_bytes);
+    let queue_file_bytes = settings.queue_file_bytes.unwrap_or(found.queues.file_bytes);
     let defaults = StoreConfig::default();
-    StoreConfig {
+    Ok(StoreConfig {
         store_path_root_dir: store.root.clone(),
         store_paths_commit_log: store.commit_log.clone(),
         mapped_file_size_commit_log: log.file_bytes,
         mapped_file_size_consume_queue: queue_file_bytes,
-        mapper_file_size_batch_consume_queue: queues
-            .batch_file_bytes
-            .unwrap_or(defaults.mapper_file_size_batch_consume_queue),
+        mapper_file_size_batch_consume_queue: found.batches.file_bytes,
+        batch_topics: batch_topics(store, found)?,
+        enable_consume_queue_ext: what == What::Queues && !found.extensions.queues.is_empty(),
+        mapped_file_size_consume_queue_ext: found.extensions.file_bytes,
         // Nothing may expire while this tool has the store open.
         file_reserved_time_hours: 24 * 365 * 100,
         clean_resource_interval_ms: 1000 * 60 * 60 * 24,
@@ -212,15 +242,22 @@ fn config(
         max_index_num: settings.index_entries.unwrap_or(layout.entries),
         message_delay_level: settings.delay_levels.clone().unwrap_or(defaults.message_delay_level.clone()),
         ..defaults
-    }
+    })
+}
+
+/// Topics whose queues hold batches, by what is there and by their settings.
+fn batch_topics(store: &StoreDir, found: &Found) -> Result<Vec<String>, ToolError> {
+    let metadata = Metadata::read(&store.config())?;
+    let settings = metadata.topics.good().into_iter().flat_map(|topics| topics.topic_config_table.values());
+    let configured = settings.filter(|topic| topic.is_batch_cq());
+    let mut topics: BTreeSet<String> = configured.map(|topic| topic.topic_name.clone()).collect();
+    topics.extend(found.batches.topics().into_iter().map(str::to_owned));
+    Ok(topics.into_iter().collect())
 }
 
 /// The store could not be opened: everything back to where it was.
 fn put_back(store: &StoreDir, backup: &Backup, what: What) -> Result<(), ToolError> {
-    restore(backup, &store.queues())?;
-    if what == What::Index {
-        restore(backup, &store.index())?;
-    }
+    what.taken(store).iter().try_for_each(|dir| restore(backup, dir))?;
     let kept = backup.place(&store.root.join("checkpoint"));
     if kept.exists() {
         let path = store.root.join("checkpoint");
@@ -245,13 +282,16 @@ fn restore(backup: &Backup, dir: &std::path::Path) -> Result<(), ToolError> {
 }
 
 /// Records of deleted topics are still in the log: topics that neither had queues nor settings do not come back.
-fn forget_deleted(store: &StoreDir, before: &QueueFiles, opened: &MessageStore) -> Result<usize, ToolError> {
+fn forget_deleted(store: &StoreDir, before: &Found, opened: &MessageStore) -> Result<usize, ToolError> {
     let metadata = Metadata::read(&store.config())?;
-    let Some(topics) = metadata.topics.good().filter(|_| !before.queues.is_empty()) else { return Ok(0) };
+    let Some(topics) = metadata.topics.good().filter(|_| before.kinds().iter().any(|files| !files.queues.is_empty()))
+    else {
+        return Ok(0);
+    };
     let known: BTreeSet<&str> = before
-        .queues
-        .iter()
-        .map(|queue| queue.topic.as_str())
+        .kinds()
+        .into_iter()
+        .flat_map(QueueFiles::topics)
         .chain(topics.topic_config_table.keys().map(String::as_str))
         .collect();
     let unknown = |topic: &str| !known.contains(topic) && !protocol::names::is_system_topic(topic);
@@ -261,10 +301,10 @@ fn forget_deleted(store: &StoreDir, before: &QueueFiles, opened: &MessageStore) 
 
 /// Queues that had messages, none of which is left in the log, are not made from it. Without them new messages would
 /// begin at 0, before what consumers have committed.
-fn keep_expired(store: &StoreDir, backup: &Backup, before: &QueueFiles, log_min: u64) -> Result<usize, ToolError> {
+fn keep_expired(backup: &Backup, before: &QueueFiles, log_min: u64) -> Result<usize, ToolError> {
     let mut kept = 0;
     for queue in &before.queues {
-        let dir = store.queues().join(&queue.topic).join(queue.queue_id.to_string());
+        let dir = before.dir.join(&queue.topic).join(queue.queue_id.to_string());
         let old = backup.place(&dir);
         if dir.exists() || !has_expired(before, queue, &old, log_min)? {
             continue;

@@ -3,34 +3,65 @@
 //! The log is read once, from its first file to its end. Each record looks up its unit in its queue and its entries in
 //! the index; then what is left over in queues and index is looked at.
 
+mod batches;
+mod catch_up;
+mod extensions;
 mod index;
 mod lost;
 mod metadata;
+mod queue_files;
 mod queues;
 mod report;
+mod runs;
 
 pub use report::{Finding, Kind, MAX_FINDINGS, Report};
 
+use std::time::Duration;
+
 use store::offline::{LockHolder, OwnCheckpoint, TagsCodes, holder};
 
+use crate::clock;
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueFiles, StoreDir};
 use crate::log::{Event, LogReader};
 use crate::metadata::Metadata;
 use crate::progress::Progress;
 use crate::remedy::Remedies;
+use batches::BatchCheck;
+use extensions::ExtensionCheck;
 use lost::LostRanges;
-
-pub(crate) use queues::{for_each_written, read_units};
+use queues::{Context, QueueCheck};
 
 /// Java's messageDelayLevel.
 pub(crate) const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 
-/// Verifies a store.
+/// What a store may have that is not verified: messages wait in the log for their time, and compacted topics are made from it.
+const NOT_LOOKED_AT: [&str; 3] = ["timerwheel", "timerlog", "compaction"];
+/// How long a broker that runs may take to bring into its queues what it had in its log.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Verifies a store. When a broker has it open, waits up to ten seconds for queues that are behind the log.
 ///
 /// # Errors
 /// When it cannot be looked at.
 pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
+    let mut deadline = None;
+    verify_while(store, &mut || {
+        let in_time = clock::now() < *deadline.get_or_insert_with(|| clock::now() + PATIENCE);
+        if in_time {
+            std::thread::sleep(PAUSE);
+        }
+        in_time
+    })
+}
+
+/// [`verify`] that asks `again`, where a queue of a store in use is behind the log, whether to look once more.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn verify_while(store: &StoreDir, again: &mut dyn FnMut() -> bool) -> Result<Report, ToolError> {
     let live = holder(&store.root).on("look at the lock of", &store.root)? != LockHolder::Free;
     let mut report = Report { live, ..Report::default() };
     let unclean = store.root.join("abort").exists();
@@ -45,10 +76,16 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
     // Before the log: a queue that is written meanwhile is never behind it.
     let index = crate::index::list(&store.index())?;
     let log = LogFiles::list(store)?;
-    let queues = QueueFiles::list(&store.queues())?;
+    let queues = QueueFiles::list(store)?;
+    let batches = QueueFiles::list_batches(store)?;
+    let extensions = QueueFiles::list_extensions(store)?;
     let remedies = Remedies::new(store);
 
     check_log_files(&log, &remedies, &mut report);
+    let there: Vec<&str> = NOT_LOOKED_AT.into_iter().filter(|name| store.root.join(name).exists()).collect();
+    if !there.is_empty() {
+        report.note(format!("not looked at: {}", there.join(", ")));
+    }
     if queues.is_rocksdb {
         report.note("the consume queues lie in RocksDB, which this tool does not read: they were not checked");
     }
@@ -58,8 +95,12 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
         );
     }
     let tags = TagsCodes::new(DELAY_LEVELS).map_err(ToolError::Refused)?;
-    let mut queue_check = queues::QueueCheck::new(store, &queues, &log, tags);
-    queue_check.check_files(&mut report, live);
+    for files in [&queues, &batches, &extensions] {
+        queue_files::check(files, live, &remedies, &mut report);
+    }
+    let mut batch_check = BatchCheck::new(&batches, &log, tags.clone(), remedies.clone(), live)?;
+    let extension_check = ExtensionCheck::new(&extensions, remedies.clone(), live);
+    let mut queue_check = QueueCheck::new(&queues, extension_check, &log, tags, remedies.clone(), live);
     let mut index_check = index::IndexCheck::new(&index, &log, remedies.clone(), report.live || unclean);
     index_check.check_files(&mut report);
 
@@ -84,7 +125,11 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
             } else {
                 report.records += 1;
             }
-            queue_check.record(&located.record, located.offset, &mut report, &lost)?;
+            let is_batch = batch_check.takes(&located.record);
+            if is_batch {
+                batch_check.record(&located.record, located.offset, &mut report, &lost)?;
+            }
+            queue_check.record(&located.record, located.offset, is_batch, &mut report, &lost)?;
             index_check.record(&located.record, located.offset, located.problem.is_none(), &mut report, &lost)
         }
         Event::Filler { offset, problem } => {
@@ -114,17 +159,19 @@ pub fn verify(store: &StoreDir) -> Result<Report, ToolError> {
     check_checkpoint(store, own.as_ref(), end, &remedies, &mut report);
 
     let topics = metadata::topic_queues(&metadata);
-    let context = queues::Context {
+    let context = Context {
         lost: &lost,
         log_end: end,
         live,
+        no_queues: queues.queues.is_empty() && batches.queues.is_empty(),
         unclean,
         topics: topics.as_ref(),
         dispatched: own.map(|own| own.dispatched.max(own.durable)),
         emptied: own.map_or(0, |own| own.emptied),
     };
     let is_rocksdb = queues.is_rocksdb;
-    let ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context)? };
+    let mut ends = if is_rocksdb { Default::default() } else { queue_check.finish(&mut report, &context, again)? };
+    batch_check.finish(&mut report, &context, &mut ends, again)?;
     index_check.finish(&mut report, &lost)?;
     metadata::check_files(store, &metadata, &queues, &mut report)?;
     if !is_rocksdb {

@@ -34,6 +34,8 @@ pub enum Kind {
     QueueWrong,
     /// Units of messages that the log has lost.
     QueueLost,
+    /// Extensions of queues that do not say what the record says, or are not there.
+    QueueExtension,
     /// Units behind the end of the log, or of no record.
     QueueExtra,
     /// An index file that cannot be read.
@@ -84,10 +86,12 @@ pub struct Report {
     pub bad_records: u64,
     /// Bytes of the log in which no record can be read.
     pub lost_bytes: u64,
-    /// Consume queues.
+    /// Consume queues, those of batches too.
     pub queues: u64,
     /// Units that say what their record says.
     pub units: u64,
+    /// Extensions that units lead to.
+    pub extensions: u64,
     /// Index entries that lead to their record.
     pub index_entries: u64,
     /// How many findings of each kind there are.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use codec::message::MessageRecord;
+use codec::message::{MessageRecord, sys_flag};
 use mqstore::files::StoreDir;
 use mqstore::verify::{Report, verify};
 use store::{AllMessages, GetQuery, Message, MessageStore, NoListener, PutResult, StoreConfig};
@@ -80,6 +80,57 @@ pub fn fill(store: &MessageStore, count: usize) -> Vec<Put> {
     }
     settle(store);
     puts
+}
+
+pub const BATCH_QUEUE_FILE: u64 = 46 * 10;
+pub const EXT_FILE: u64 = 1024;
+
+/// [`config`] with extensions of queues, and queues of batches for the topic `TopicBatch`.
+pub fn config_of_formats(root: &Path) -> StoreConfig {
+    StoreConfig {
+        batch_topics: vec!["TopicBatch".to_owned()],
+        mapper_file_size_batch_consume_queue: BATCH_QUEUE_FILE,
+        enable_consume_queue_ext: true,
+        mapped_file_size_consume_queue_ext: EXT_FILE,
+        ..config(root)
+    }
+}
+
+/// [`fill`] with `batches` records between in two queues of batches, of one message and of several.
+pub fn fill_formats(store: &MessageStore, count: usize, batches: usize) -> Vec<Put> {
+    let mut puts = Vec::new();
+    for number in 0..batches {
+        puts.extend(fill(store, count / batches.max(1)));
+        let messages = number % 4 + 1;
+        let (body, key) = (format!("{messages} messages, {number}").into_bytes(), format!("batch-{number}"));
+        let properties = format!("KEYS\u{1}{key}\u{2}TAGS\u{1}tag\u{2}INNER_NUM\u{1}{messages}\u{2}");
+        let queue_id = i32::try_from(number % 2).unwrap();
+        let is_batch = if messages > 1 { sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP } else { 0 };
+        let message = Message { sys_flag: is_batch, ..message("TopicBatch", queue_id, &body, &properties) };
+        let place = store.put(&message).unwrap();
+        puts.push(Put { topic: "TopicBatch".to_owned(), queue_id, body, key, place });
+    }
+    settle(store);
+    puts
+}
+
+/// A copy of the store that Java wrote with every format, its files as long as they were.
+pub fn java_formats(root: &Path) -> StoreDir {
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/5.5.0-formats"), root);
+    let lens = [
+        ("log-a", 16_384),
+        ("log-b", 16_384),
+        ("consumequeue", 20_000),
+        ("consumequeue_ext", EXT_FILE),
+        ("batchconsumequeue", BATCH_QUEUE_FILE),
+        ("index", 40 + 100 * 4 + 400 * 20),
+    ];
+    for (name, len) in lens {
+        for (path, _) in contents(&root.join(name)) {
+            File::options().write(true).open(root.join(name).join(path)).unwrap().set_len(len).unwrap();
+        }
+    }
+    StoreDir::new(root, &["log-a", "log-b"].map(|name| root.join(name))).unwrap()
 }
 
 pub fn settle(store: &MessageStore) {

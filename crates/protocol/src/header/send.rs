@@ -90,6 +90,40 @@ impl From<SendMessageRequestHeaderV2> for SendMessageRequestHeader {
 }
 
 command_header! {
+    /// Code 326: a reply on its way to the client that waits for it.
+    pub struct ReplyMessageRequestHeader {
+        /// Group of the producer that replied.
+        "producerGroup" producer_group: ByteString,
+        /// Reply topic of the cluster.
+        "topic" topic: ByteString,
+        /// As the sender gave it.
+        "defaultTopic" default_topic: ByteString,
+        /// As the sender gave it.
+        "defaultTopicQueueNums" default_topic_queue_nums: i32,
+        /// As the sender gave it.
+        "queueId" queue_id: i32,
+        /// Bits: compressed, IPv6 …
+        "sysFlag" sys_flag: i32,
+        /// Milliseconds.
+        "bornTimestamp" born_timestamp: i64,
+        /// The user's own flag.
+        "flag" flag: i32,
+        /// Property string; CORRELATION_ID names the request.
+        "properties" properties: Option<ByteString>,
+        /// How often consumption failed.
+        "reconsumeTimes" reconsume_times: Option<i32>,
+        /// Unit mode.
+        "unitMode" unit_mode: bool = false,
+        /// Address of the client that replied.
+        "bornHost" born_host: ByteString,
+        /// Address of the broker.
+        "storeHost" store_host: ByteString,
+        /// When the reply reached the broker, milliseconds.
+        "storeTimestamp" store_timestamp: i64,
+    }
+}
+
+command_header! {
     /// Answer to every send that was stored.
     pub struct SendMessageResponseHeader {
         /// Offset message id; comma-joined for a batch.

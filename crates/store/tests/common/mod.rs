@@ -1,7 +1,11 @@
 //! What the store's tests share: small files, messages, waiting.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub mod faults;
+
+use std::fs::File;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +56,21 @@ pub fn message<'a>(topic: &'a str, queue_id: i32, body: &'a [u8], properties: &'
 
 pub fn put(store: &MessageStore, topic: &str, queue_id: i32, body: &[u8]) -> PutResult {
     store.put(&message(topic, queue_id, body, "")).unwrap()
+}
+
+/// Makes the next start believe that the machine was restarted: what was not flushed may be gone.
+pub fn reboot(root: &Path) {
+    wipe_checkpoint(root, 2072);
+}
+
+/// Makes the next start believe that a Java broker had the store last.
+pub fn forget_own_checkpoint(root: &Path) {
+    wipe_checkpoint(root, 2048);
+}
+
+fn wipe_checkpoint(root: &Path, position: u64) {
+    let checkpoint = File::options().write(true).open(root.join("checkpoint")).unwrap();
+    checkpoint.write_all_at(&[0; 8], position).unwrap();
 }
 
 /// Waits until everything put is dispatched.

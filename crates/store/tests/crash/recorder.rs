@@ -269,6 +269,20 @@ impl FileSystem for Recorder {
     fn len(&self, file: &File) -> io::Result<u64> {
         RealFileSystem.len(file)
     }
+    /// Noted also of a file that has no name any more: on the disk it may still have one.
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        RealFileSystem.set_len(file, len)?;
+        match state.id_of(file) {
+            Some(id) if state.files.contains_key(&id) => state.look_at_maps_and(Some(id)),
+            Some(id) => {
+                let len = usize::try_from(len).unwrap();
+                state.record.events.push(Event::Len { file: id, len });
+            }
+            None => {}
+        }
+        Ok(())
+    }
     fn modified_ms(&self, file: &File) -> io::Result<i64> {
         RealFileSystem.modified_ms(file)
     }

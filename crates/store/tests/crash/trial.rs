@@ -265,6 +265,9 @@ impl FileSystem for Unsynced {
     fn len(&self, file: &File) -> io::Result<u64> {
         RealFileSystem.len(file)
     }
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        RealFileSystem.set_len(file, len)
+    }
     fn modified_ms(&self, file: &File) -> io::Result<i64> {
         RealFileSystem.modified_ms(file)
     }

@@ -57,7 +57,7 @@ public final class Driver {
     public static void main(String[] args) throws Exception {
         System.setOut(System.err);
         refuseExit();
-        for (String role : new String[] {"Producers", "PushConsumers", "PullConsumers", "LitePullConsumers", "Admins"}) {
+        for (String role : new String[] {"Producers", "PushConsumers", "PullConsumers", "LitePullConsumers", "Requests", "Admins"}) {
             try {
                 Class.forName("driver." + role);
             } catch (ClassNotFoundException absent) {

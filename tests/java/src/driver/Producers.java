@@ -51,7 +51,11 @@ final class Producers {
         return Map.of();
     }
 
-    private static Message message(Options o, String body) {
+    static DefaultMQProducer named(String name) {
+        return PRODUCERS.get(name);
+    }
+
+    static Message message(Options o, String body) {
         byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
         int size = o.number("size", 0);
         if (size > bytes.length) {

@@ -1,6 +1,7 @@
 //! The broker's configuration over the wire: 25, 26; and cleaning by hand: 306, 329.
 
 use crate::config_manager::BrokerConfigManager;
+use crate::parts::store_config;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use daemon::error::ConfigError;
@@ -43,6 +44,7 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                 if outcome.changed.iter().any(|key| key == "brokerPermission") {
                     self.topics.announce_again();
                 }
+                self.store.set_retention(&store_config(&self.config.get()));
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),
                     (None, false) => format!("takes effect at restart: {}", outcome.at_restart.join(", ")),

@@ -120,13 +120,29 @@ impl RuntimeAdmin {
         put(table, "remainHowManyDataToFlush", format!("{} B", status.max_offset - status.flushed_offset));
         put(table, "earliestMessageTimeStamp", status.earliest_message_time);
         put(table, "pageCacheLockTimeMills", 0);
-        put(table, "storeReadOnlyReason", status.poisoned.as_deref().unwrap_or_default());
+        self.health(table, status);
         for key in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum"] {
             put(table, key, 0);
         }
         for key in ["timerEnqueueTps", "timerDequeueTps"] {
             put(table, key, "0.0");
         }
+    }
+
+    /// What an operator must know of the store, under keys of our own: a reason is empty where there is none.
+    fn health(&self, table: &mut Table, status: &StoreStatus) {
+        let disk_full = status.disk_full.as_ref().map(ToString::to_string);
+        put(table, "storeWritable", status.poisoned.is_none() && disk_full.is_none());
+        put(table, "storeReadOnlyReason", status.poisoned.as_deref().unwrap_or_default());
+        put(table, "storeDiskFullReason", disk_full.unwrap_or_default());
+        put(table, "storeDiskLevel", status.disk_level);
+        for disk in &status.disks {
+            let path = disk.path.display();
+            put(table, &format!("storeDiskLevel_{path}"), disk.level);
+            put(table, &format!("storeDiskFreeBytes_{path}"), disk.usage.available);
+        }
+        put(table, "storeDamagedRecords", status.damaged_records);
+        put(table, "storeDeletedBytesHeld", status.deleted_bytes_held);
     }
 
     /// Requests do not wait in queues here; tools expect the keys.
