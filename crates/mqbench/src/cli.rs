@@ -22,15 +22,17 @@ pub(crate) enum Command {
     /// Send messages: as fast as the window allows, or at a fixed rate
     Produce(Produce),
     /// Pull what a topic holds, or wait for what comes (--tail)
-    //TMP Consume(Consume),
+    Consume(Consume),
     /// Send and receive at once; latency from the intended send time to the receipt
-    //TMP Mixed(Mixed),
+    Mixed(Mixed),
     /// Ask a nameserver for routes
-    //TMP Route(Route),
+    Route(Route),
     /// Open connections, leave them alone, and see that all still answer
-    //TMP Idle(Idle),
+    Idle(Idle),
     /// Be the least a server can be: read frames, answer canned successes. What a broker costs above it is the broker
     NullServer(NullServer),
+    /// Make tables and plots of many reports, as scripts/bench does
+    Tables(Tables),
 }
 
 /// Which server, and how to speak to it.
@@ -97,6 +99,16 @@ pub(crate) struct Topics {
     /// Leave queue offsets unchecked: others use the topic too, or the server is mqbench null-server
     #[arg(long)]
     pub(crate) no_offset_check: bool,
+}
+
+impl Topics {
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.topics {
+            1 => vec![self.topic.clone()],
+            count => (0..count).map(|number| format!("{}-{number}", self.topic)).collect(),
+        }
+    }
 }
 
 /// How long.
@@ -272,6 +284,18 @@ pub(crate) struct NullServer {
     pub(crate) topic: String,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Tables {
+    /// Directory of ROW.SERVER.ROUND.json
+    pub(crate) results: PathBuf,
+    /// Put the tables into this file, between the lines for them [default: print them]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
+    /// Put plots (SVG) into this directory, and links to them behind the tables
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plots: Option<PathBuf>,
+}
+
 /// `10`, `10s`, `500ms`, `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -310,7 +334,8 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, ms) in [("10", 10_000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("0", 0), ("1h", 3_600_000)] {
+        for (text, ms) in [("10", 10_000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("0", 0), ("1h", 3_600_000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "s", "5 s", "-1", "1d", "ten", "1e99", "inf", "NaN"] {

@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use crate::tally::{Count, Tally};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 
@@ -26,7 +26,6 @@ pub struct Run {
     pub end: u64,
     /// Messages that may still be sent after the warm-up.
     left: AtomicU64,
-    stopped: AtomicBool,
     /// What is sent, or asked.
     pub sent: Mutex<Tally>,
     /// What is received.
@@ -48,7 +47,6 @@ impl Run {
             from,
             end,
             left: AtomicU64::new(amount.messages.unwrap_or(u64::MAX)),
-            stopped: AtomicBool::new(false),
             sent: Mutex::new(Tally::new(from)),
             received: Mutex::new(Tally::new(from)),
         })
@@ -62,19 +60,26 @@ impl Run {
         if now < self.from || self.end != u64::MAX {
             return true;
         }
+        self.count_off(messages)
+    }
+
+    /// Takes `messages` from those that are to be measured; false when none were left.
+    fn count_off(&self, messages: u64) -> bool {
         let claim = |left: u64| (left > 0).then(|| left.saturating_sub(messages));
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).is_ok()
+    }
+
+    /// `messages` were received at `now`.
+    pub fn arrived(&self, now: u64, messages: u64) {
+        if now >= self.from && self.end == u64::MAX {
+            self.count_off(messages);
+        }
     }
 
     /// Whether no more requests are to be made.
     #[must_use]
     pub fn is_over(&self, now: u64) -> bool {
-        now >= self.end || self.stopped.load(Ordering::Relaxed)
-    }
-
-    /// Ends the making of requests.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        now >= self.end || self.left.load(Ordering::Relaxed) == 0
     }
 
     /// How many messages are sent at `rate` a second altogether, with the warm-up.
@@ -141,7 +146,7 @@ impl Crew {
         run: &Run,
         pid: Option<u32>,
         quiet: Duration,
-        done: impl Fn(u64) -> bool,
+        done: impl Fn(u64) -> Result<bool, BenchError>,
     ) -> Result<Measured, BenchError> {
         let mut progress = Progress::new();
         let (mut begin, mut finish) = (None, None);
@@ -154,7 +159,7 @@ impl Crew {
             if finish.is_none() && now >= run.end {
                 finish = Some(run.snapshot(pid));
             }
-            if self.tasks.is_empty() && done(now) {
+            if self.tasks.is_empty() && done(now)? {
                 break;
             }
             let (sent, received) = (run.sent.lock().count(), run.received.lock().count());
@@ -232,8 +237,6 @@ mod tests {
         assert!(run.claim(run.end - 1, 1) && !run.claim(run.end, 1));
         assert_eq!(run.end - run.from, 500_000_000);
         assert_eq!(run.total(1000, run.from - 100_000_000), 600);
-        run.stop();
-        assert!(!run.claim(run.from, 1));
     }
 
     #[tokio::test]
@@ -241,7 +244,7 @@ mod tests {
         let run = Run::begin(&amount(None, 60_000, 0));
         let mut crew = Crew::default();
         crew.tasks.spawn(std::future::pending());
-        let error = crew.conduct(&run, None, Duration::from_millis(300), |_| true).await.unwrap_err();
+        let error = crew.conduct(&run, None, Duration::from_millis(300), |_| Ok(true)).await.unwrap_err();
         assert_eq!((error.exit_code(), error.to_string().starts_with("no answer for 0.3 s")), (2, true), "{error}");
     }
 
@@ -251,7 +254,7 @@ mod tests {
         let mut crew = Crew::default();
         crew.tasks.spawn(std::future::pending());
         crew.companions.spawn(async { Err(BenchError::Wrong("x".to_owned())) });
-        let error = crew.conduct(&run, None, Duration::from_secs(60), |_| true).await.unwrap_err();
+        let error = crew.conduct(&run, None, Duration::from_secs(60), |_| Ok(true)).await.unwrap_err();
         assert_eq!(error.exit_code(), 1);
     }
 }

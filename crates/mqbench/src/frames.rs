@@ -5,7 +5,7 @@ use crate::check::Queue;
 use crate::cli::{Header, Load};
 use crate::error::BenchError;
 use crate::link::Outgoing;
-use crate::wire::{Template, put, put_decimal, put_hex};
+use crate::wire::{Template, put_decimal, put_hex};
 use bytes::Bytes;
 use bytestring::ByteString;
 use codec::command::FLAG_ONEWAY;

@@ -10,15 +10,20 @@ pub mod check;
 mod cli;
 pub mod clock;
 mod conduct;
+mod consume;
 pub mod error;
 mod frames;
+mod idle;
 pub mod link;
+mod mixed;
 mod null_server;
 pub mod process;
 mod produce;
 mod progress;
 mod report;
+mod route;
 pub mod schedule;
+mod tables;
 pub mod tally;
 mod target;
 pub mod wire;
@@ -53,6 +58,11 @@ fn execute(command: Command) -> Result<(), BenchError> {
     let mut say = |line: String| eprintln!("mqbench: {line}");
     match command {
         Command::Produce(options) => publish(&options.server, produce::run(&options, &mut say)),
+        Command::Consume(options) => publish(&options.server, consume::run(&options, &mut say)),
+        Command::Mixed(options) => publish(&options.server, mixed::run(&options, &mut say)),
+        Command::Route(options) => publish(&options.server, route::run(&options, &mut say)),
+        Command::Idle(options) => publish(&options.server, idle::run(&options)),
+        Command::Tables(options) => tables::run(&options),
         Command::NullServer(options) => runtime(options.threads)?.block_on(null_server::run(&options)),
     }
 }

@@ -145,7 +145,9 @@ impl Link {
     /// [`BenchError::Server`] naming the address and what to look at.
     pub async fn connect(addr: &str, tail: Bytes, timeout: Duration) -> Result<Link, BenchError> {
         let failed = |reason: String| {
-            BenchError::Server(format!("cannot connect to {addr}: {reason}; is the server there, and is this its port?"))
+            BenchError::Server(format!(
+                "cannot connect to {addr}: {reason}; is the server there, and is this its port?"
+            ))
         };
         let stream = tokio::time::timeout(timeout, TcpStream::connect(addr))
             .await

@@ -23,6 +23,8 @@ const READ_LEN: usize = 64 * 1024;
 struct Answers {
     /// To whatever else there is: the fields that mqbench looks at in any answer.
     success: [Canned; 2],
+    /// To the question for a queue's end: that of `page`.
+    max_offset: [Canned; 2],
     /// To a pull; `page` follows.
     pull: [Canned; 2],
     page: Vec<u8>,
@@ -67,6 +69,7 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> 
     stream.set_nodelay(true)?;
     let mut input = BytesMut::with_capacity(READ_LEN);
     let mut out = Vec::with_capacity(READ_LEN);
+    let none = Vec::new();
     loop {
         let wanted = frame::announced_len(&input, DEFAULT_MAX_FRAME_LEN).map_err(std::io::Error::other)?;
         input.reserve(wanted.unwrap_or(0).saturating_sub(input.len()).max(READ_LEN / 2));
@@ -84,7 +87,8 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> 
             let (canned, body) = match request.code {
                 request_code::PULL_MESSAGE | request_code::LITE_PULL_MESSAGE => (&answers.pull, &answers.page),
                 request_code::GET_ROUTEINFO_BY_TOPIC => (&answers.look_up, &answers.route),
-                _ => (&answers.success, &Vec::new()),
+                request_code::GET_MAX_OFFSET => (&answers.max_offset, &none),
+                _ => (&answers.success, &none),
             };
             let [json, rocketmq] = canned;
             match layout.serialize_type {
@@ -212,6 +216,7 @@ impl Answers {
                 ],
                 0,
             )?,
+            max_offset: Canned::both(&[field("offset", &end)], 0)?,
             pull: Canned::both(
                 &[
                     field("suggestWhichBrokerId", "0"),
@@ -247,8 +252,7 @@ fn page(options: &NullServer, addr: SocketAddr) -> Result<Vec<u8>, BenchError> {
             properties: "",
         };
         let mut record = Vec::new();
-        let head =
-            parts.encode_around_body(&mut record).map_err(|error| BenchError::Refused(error.to_string()))?;
+        let head = parts.encode_around_body(&mut record).map_err(|error| BenchError::Refused(error.to_string()))?;
         let tail = record.split_off(head);
         record.extend_from_slice(&body);
         record.extend_from_slice(&tail);
@@ -315,7 +319,10 @@ mod tests {
         input.buffer.extend_from_slice(&out);
         for opaque in [0, 0, 9, 9, 10, 10, 1_234_567_890, 1_234_567_890] {
             let answer = input.next_command().unwrap().unwrap();
-            assert_eq!((answer.code, answer.opaque, answer.is_response(), &answer.body[..]), (0, opaque, true, &b"xy"[..]));
+            assert_eq!(
+                (answer.code, answer.opaque, answer.is_response(), &answer.body[..]),
+                (0, opaque, true, &b"xy"[..])
+            );
             assert_eq!(answer.fields.get("queueId").unwrap().unwrap(), "0");
         }
     }

@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn reads_a_line_of_the_table() {
-        let line = "   0: 0100007F:2A9F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 8125 1 0 100";
+        let line =
+            "   0: 0100007F:2A9F 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 8125 1 0 100";
         assert_eq!(inode(line, 10911).as_deref(), Some("8125"));
         assert_eq!(inode(line, 10912), None);
         assert_eq!(inode(&line.replace(" 0A ", " 01 "), 10911), None);
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_ended_makes_the_ticks_count() {
-        let at = |threads: &[(u32, u64, u64)], ticks_ns| Usage { threads: threads.to_vec(), ticks_ns, ..Usage::default() };
+        let at =
+            |threads: &[(u32, u64, u64)], ticks_ns| Usage { threads: threads.to_vec(), ticks_ns, ..Usage::default() };
         let before = at(&[(1, 100, 5), (2, 100, 5)], 0);
         let both = at(&[(1, 350, 7), (2, 200, 6), (3, 50, 1)], 10_000_000);
         assert_eq!(both.since(&before), Used { cpu_ns: 400, switches: 4 });

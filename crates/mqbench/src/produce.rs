@@ -8,7 +8,7 @@ use crate::frames::{Frames, Marks};
 use crate::link::{Link, Outgoing, Script};
 use crate::report::{self, Flow, Report};
 use crate::schedule::{Pacer, Schedule, Turn};
-use crate::target::Target;
+use crate::target::{Missing, Target};
 use crate::wire::{Input, Window};
 use parking_lot::Mutex;
 use protocol::response_code;
@@ -39,7 +39,7 @@ pub(crate) struct Senders {
 /// [`BenchError`].
 pub(crate) async fn run(options: &Produce, say: &mut dyn FnMut(String)) -> Result<Report, BenchError> {
     let target = Target::broker(&options.server).await?;
-    let queues = target.queues(&options.topics, say).await?;
+    let queues = target.queues(&options.topics, Missing::Make, say).await?;
     let offsets = !options.topics.no_offset_check;
     let senders = Senders::new(queues, &options.load, options.server.header, options.oneway, offsets)?;
     let links = senders.connect(&target, options.server.timeout).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(options: &Produce, say: &mut dyn FnMut(String)) -> Resul
     let run = Run::begin(&options.amount);
     let mut crew = Crew::default();
     let back = senders.spawn(links, &run, &mut crew);
-    let measured = crew.conduct(&run, pid, options.server.timeout, |_| true).await?;
+    let measured = crew.conduct(&run, pid, options.server.timeout, |_| Ok(true)).await?;
     senders.finish(&run, &target, options.server.timeout).await?;
     drop(back);
     Ok(Report {
@@ -134,11 +134,6 @@ impl Senders {
 
     pub(crate) fn flow(&self, run: &Run, measured: &Measured) -> Flow {
         Flow::new(&run.sent.lock(), measured.sent, measured.seconds)
-    }
-
-    /// The queues and where they end now, after [`Senders::finish`].
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.book.lock().ends().map(|(queue, end)| end.abs_diff(queue.start)).sum()
     }
 }
 

@@ -25,7 +25,8 @@ impl Progress {
             return;
         }
         self.last = (now, sent, received);
-        let rate = |count: Count| (count.messages as f64 * 1e9 / passed as f64, count.bytes as f64 * 1e3 / passed as f64);
+        let rate =
+            |count: Count| (count.messages as f64 * 1e9 / passed as f64, count.bytes as f64 * 1e3 / passed as f64);
         let mut line = format!("\r\x1b[K{:4} s", now / 1_000_000_000);
         for (what, count) in [("sent", sent.since(sent_before)), ("received", received.since(received_before))] {
             if count.requests > 0 {

@@ -229,7 +229,9 @@ impl Report {
             std::fs::write(path, &pretty).on("write", path.display().to_string())?;
         }
         match std::io::stdout().lock().write_all(stdout.as_bytes()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).on("write to", "standard output"),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(error).on("write to", "standard output")
+            }
             _ => Ok(()),
         }
     }

@@ -32,10 +32,17 @@ const SETTLE_ROUNDS: usize = 100;
 pub struct Target {
     /// Its address.
     pub addr: String,
-    /// Its broker name, where a nameserver told.
-    pub name: Option<String>,
     client: Client,
     timeout: Duration,
+}
+
+/// What to do about a topic that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Make it.
+    Make,
+    /// Say so.
+    Refuse,
 }
 
 /// Nameservers of a list joined by `;`.
@@ -47,7 +54,7 @@ impl Target {
     fn at(addr: &str, options: &cli::Server) -> Target {
         let config = ClientConfig { serialize_type: options.header.into(), ..ClientConfig::default() };
         let client = Client::new(config, Arc::new(Routes::new()), Arc::new(()));
-        Target { addr: addr.to_owned(), name: None, client, timeout: options.timeout }
+        Target { addr: addr.to_owned(), client, timeout: options.timeout }
     }
 
     /// The broker that the options name, or that the nameserver they name knows.
@@ -76,7 +83,7 @@ impl Target {
             }
             (None, None) => None,
         };
-        let Some((name, addr)) = found else {
+        let Some((_, addr)) = found else {
             let wanted = options.broker_name.as_deref().map_or(String::new(), |name| format!(" of the name {name}"));
             let known = if names.is_empty() { "none at all".to_owned() } else { names };
             return Err(BenchError::Refused(format!(
@@ -84,7 +91,7 @@ impl Target {
                 nameserver.addr, nameserver.addr
             )));
         };
-        Ok(Target { name: Some((*name).to_owned()), ..Target::at(addr, options) })
+        Ok(Target::at(addr, options))
     }
 
     /// The first nameserver of the options.
@@ -123,26 +130,33 @@ impl Target {
             .map_err(|error| BenchError::Server(format!("{} sent a body that is {error}", self.addr)))
     }
 
-    /// The queues of the wanted topics, those of the first topic first. Topics that are not there are made.
+    /// The queues of the wanted topics, those of the first topic first.
     ///
     /// # Errors
-    /// [`BenchError::Refused`] when a topic has other queues than asked for, and what a call may give.
-    pub async fn queues(&self, wanted: &cli::Topics, say: &mut dyn FnMut(String)) -> Result<Vec<Queue>, BenchError> {
-        let names: Vec<String> = match wanted.topics {
-            1 => vec![wanted.topic.clone()],
-            count => (0..count).map(|number| format!("{}-{number}", wanted.topic)).collect(),
-        };
+    /// [`BenchError::Refused`] when a topic has other queues than asked for or is not there, and what a call may give.
+    pub async fn queues(
+        &self,
+        wanted: &cli::Topics,
+        missing: Missing,
+        say: &mut dyn FnMut(String),
+    ) -> Result<Vec<Queue>, BenchError> {
         let header = GetAllTopicConfigRequestHeader { topic_seq: None, data_version: None, max_topic_num: None };
         let answer = self.call::<GetAllTopicConfig>(&header).await?;
         let known = match answer.body.is_empty() {
             true => TopicConfigSerializeWrapper::default(),
             false => self.json(&answer)?,
         };
+        let asked = wanted.queues.map(i32::from);
         let mut queues = Vec::new();
         let mut made = 0;
-        for name in names {
-            let there = known.topic_config_table.get(&name).map(|config| config.write_queue_nums);
-            let count = match (there, wanted.queues.map(i32::from)) {
+        for name in wanted.names() {
+            let there = match known.topic_config_table.get(&name) {
+                Some(config) => Some(config.write_queue_nums),
+                // mqbench null-server has every topic.
+                None if missing == Missing::Refuse && answer.body.is_empty() => Some(asked.unwrap_or(NEW_QUEUES)),
+                None => None,
+            };
+            let count = match (there, asked) {
                 (Some(there), Some(asked)) if there != asked => {
                     return Err(BenchError::Refused(format!(
                         "topic {name} has {there} queues, --queues asks for {asked}: leave --queues out, or take another \
@@ -150,6 +164,12 @@ impl Target {
                     )));
                 }
                 (Some(there), _) => there,
+                (None, _) if missing == Missing::Refuse => {
+                    return Err(BenchError::Refused(format!(
+                        "{} has no topic {name}: name another one with --topic, or fill it first with mqbench produce",
+                        self.addr
+                    )));
+                }
                 (None, asked) => {
                     let count = asked.unwrap_or(NEW_QUEUES);
                     self.make_topic(&name, count).await?;
@@ -172,7 +192,8 @@ impl Target {
             return Err(BenchError::Refused(format!("topic {} has no queue to write to", wanted.topic)));
         }
         if made > 0 {
-            say(format!("made {made} topics with {} queues on {}", wanted.queues.map_or(NEW_QUEUES, i32::from), self.addr));
+            let (count, what) = (asked.unwrap_or(NEW_QUEUES), if made == 1 { "topic" } else { "topics" });
+            say(format!("made {made} {what} ({}) with {count} queues on {}", wanted.topic, self.addr));
         }
         if made < wanted.topics {
             self.settle(&mut queues).await?;
@@ -211,7 +232,8 @@ impl Target {
             }
         }
         Err(BenchError::Refused(
-            "somebody else writes to this topic: take another one (--topic), or wait until that load is over".to_owned(),
+            "somebody else writes to this topic: take another one (--topic), or wait until that load is over"
+                .to_owned(),
         ))
     }
 

@@ -272,6 +272,8 @@ mod tests {
     fn bytes_that_are_no_frame_are_a_wrong_answer() {
         let mut input = Input::new("server");
         input.buffer.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n");
-        assert!(input.next_command().unwrap_err().to_string().starts_with("wrong answer: server sent what is no answer"));
+        assert!(
+            input.next_command().unwrap_err().to_string().starts_with("wrong answer: server sent what is no answer")
+        );
     }
 }

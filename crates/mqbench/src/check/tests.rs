@@ -22,7 +22,6 @@ fn offsets_in_any_order_are_dense() {
     book.acknowledge(1, 4, 4).unwrap();
     book.acknowledge(1, 0, 4).unwrap();
     book.finish().unwrap();
-    assert_eq!(book.ends().map(|(_, end)| end).collect::<Vec<_>>(), [300, 8]);
 }
 
 #[test]
