@@ -33,6 +33,8 @@ pub(crate) struct Pullers {
     tail: bool,
     /// At the end of a queue, begin anew.
     repeat: bool,
+    /// Somebody else ends the run: when all has come that was sent.
+    endless: bool,
     dense: bool,
 }
 
@@ -55,7 +57,7 @@ pub(crate) async fn run(options: &Consume, say: &mut dyn FnMut(String)) -> Resul
     let dense = !options.topics.no_offset_check;
     let single_pass = !options.tail && options.amount.duration.is_none() && options.amount.messages.is_none();
     let pullers = match options.tail {
-        true => Pullers::tailing(queues, &options.pull, options.server.header, dense)?,
+        true => Pullers::tailing(queues, &options.pull, options.server.header, dense, false)?,
         false => {
             let mut ranges = Vec::new();
             for queue in queues {
@@ -89,16 +91,17 @@ pub(crate) async fn run(options: &Consume, say: &mut dyn FnMut(String)) -> Resul
 }
 
 impl Pullers {
-    /// From the end of each queue on.
+    /// From the end of each queue on; `endless` until the tasks are dropped.
     pub(crate) fn tailing(
         queues: Vec<Queue>,
         pull: &cli::Pull,
         header: cli::Header,
         dense: bool,
+        endless: bool,
     ) -> Result<Arc<Pullers>, BenchError> {
         let cursor = |queue: Queue| Cursor { first: queue.start, next: queue.start, end: i64::MAX, queue };
         let cursors = queues.into_iter().map(cursor).collect();
-        Pullers::new(cursors, pull, header, Pullers { tail: true, dense, ..Pullers::empty() })
+        Pullers::new(cursors, pull, header, Pullers { tail: true, dense, endless, ..Pullers::empty() })
     }
 
     /// From the first offset of each queue to its end.
@@ -124,7 +127,7 @@ impl Pullers {
     }
 
     fn empty() -> Pullers {
-        Pullers { cursors: Vec::new(), templates: Vec::new(), tail: false, repeat: false, dense: true }
+        Pullers { cursors: Vec::new(), templates: Vec::new(), tail: false, repeat: false, endless: false, dense: true }
     }
 
     fn new(
@@ -223,7 +226,7 @@ impl Script for Puller {
             return Ok(());
         }
         let now = self.run.clock.now();
-        self.over |= self.run.is_over(now);
+        self.over |= !self.shared.endless && self.run.is_over(now);
         while let Some(at) = self.ready.pop_front() {
             let Some((place, cursor)) = self.cursors.get(at).filter(|_| !self.over) else { continue };
             let Some((template, offset_at)) = self.shared.templates.get(*place) else { continue };
@@ -273,8 +276,14 @@ impl Script for Puller {
                         return wrong(format!("{}: {end} comes next, the answer says {next}", pull(cursor)));
                     }
                     cursor.next = header.next_begin_offset;
-                    tally.answered(flight.sent, now, page.messages, page.bytes);
-                    run.arrived(now, page.messages);
+                    match tail {
+                        // How long a pull was held says nothing.
+                        true => tally.through(page.messages, page.bytes),
+                        false => tally.answered(flight.sent, now, page.messages, page.bytes),
+                    }
+                    if !self.shared.endless {
+                        run.arrived(now, page.messages);
+                    }
                 }
                 response_code::PULL_RETRY_IMMEDIATELY => {}
                 response_code::PULL_NOT_FOUND if self.shared.tail => {}

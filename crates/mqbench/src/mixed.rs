@@ -18,7 +18,7 @@ pub(crate) async fn run(options: &Mixed, say: &mut dyn FnMut(String)) -> Result<
     let target = Target::broker(server).await?;
     let queues = target.queues(&options.topics, Missing::Make, say).await?;
     let offsets = !options.topics.no_offset_check;
-    let pullers = Pullers::tailing(queues.clone(), &options.pull, server.header, offsets)?;
+    let pullers = Pullers::tailing(queues.clone(), &options.pull, server.header, offsets, true)?;
     let senders = Senders::new(queues, &options.load, server.header, false, offsets)?;
     let receiving = pullers.connect(&target, options.consumers, timeout).await?;
     let sending = senders.connect(&target, timeout).await?;

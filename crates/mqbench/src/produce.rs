@@ -218,7 +218,7 @@ impl Script for Sender {
                     tally.left(intended, now);
                 }
                 if shared.oneway {
-                    tally.sent(shared.frames.batch, shared.frames.body_bytes);
+                    tally.through(shared.frames.batch, shared.frames.body_bytes);
                 }
             }
         }

@@ -85,18 +85,18 @@ impl Flow {
     fn text(&self, what: &str, out: &mut String) {
         let _ = writeln!(
             out,
-            "{what:<12}{} messages in {} requests: {:.0} messages/s, {:.1} MB/s",
+            "{what:<14}{} messages in {} requests: {:.0} messages/s, {:.1} MB/s",
             self.messages, self.requests, self.messages_per_second, self.mb_per_second
         );
         if self.busy > 0 {
-            let _ = writeln!(out, "  refused   {} requests: the server was busy", self.busy);
+            let _ = writeln!(out, "  refused     {} requests: the server was busy", self.busy);
         }
         let rows = [("latency", self.latency_us), ("sent late", self.lag_us), ("end to end", self.end_to_end_us)];
         for (name, row) in rows {
             let Some(row) = row else { continue };
             let _ = writeln!(
                 out,
-                "  {name:<10}mean {:.1}, p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, p99.99 {:.1}, max {:.1} µs",
+                "  {name:<12}mean {:.1}, p50 {:.1}, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, p99.99 {:.1}, max {:.1} µs",
                 row.mean, row.p50, row.p90, row.p99, row.p999, row.p9999, row.max
             );
         }
@@ -146,7 +146,7 @@ impl Process {
     }
 
     fn text(&self, what: &str, out: &mut String) {
-        let _ = write!(out, "{what:<12}{:.1} % of a core", self.cpu_percent);
+        let _ = write!(out, "{what:<14}{:.1} % of a core", self.cpu_percent);
         if let (Some(cpu), Some(switches)) = (self.cpu_us_per_message, self.switches_per_message) {
             let _ = write!(out, ", {cpu:.3} µs CPU and {switches:.4} context switches a message");
         }
@@ -199,7 +199,7 @@ impl Report {
             }
         }
         if let Some(idle) = &self.idle {
-            let _ = write!(out, "connections {}, {:.0}/s made", idle.connections, idle.connects_per_second);
+            let _ = write!(out, "connections   {}, {:.0}/s made", idle.connections, idle.connects_per_second);
             if let Some(kib) = idle.kib_each {
                 let _ = write!(out, ", {kib:.1} KiB of the server's memory each");
             }

@@ -53,8 +53,8 @@ impl Tally {
         }
     }
 
-    /// A request that nobody answers is sent.
-    pub fn sent(&mut self, messages: u64, bytes: u64) {
+    /// A request is through whose latency says nothing: one-way, or held by the server.
+    pub fn through(&mut self, messages: u64, bytes: u64) {
         self.requests += 1;
         self.messages += messages;
         self.bytes += bytes;

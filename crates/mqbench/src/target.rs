@@ -122,7 +122,12 @@ impl Target {
         }
         let remark = answer.remark.as_deref().unwrap_or("no remark");
         let name = response_code::name(answer.code).unwrap_or("unknown");
-        Err(BenchError::Server(format!("{} refuses {}: code {} {name}: {remark}", self.addr, O::NAME, answer.code)))
+        let remedy = match answer.code {
+            response_code::REQUEST_CODE_NOT_SUPPORTED => "; is that a broker? a nameserver is named with -n",
+            _ => "",
+        };
+        let (addr, code) = (&self.addr, answer.code);
+        Err(BenchError::Server(format!("{addr} refuses {}: code {code} {name}: {remark}{remedy}", O::NAME)))
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, answer: &Command) -> Result<T, BenchError> {

@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates in dependency order: each may use only those before it, and of the first three rows only what is named.
-const ORDER: [&str; 10] =
-    ["codec", "protocol", "remoting", "store", "daemon", "mqstore", "namesrv", "broker", "client", "admin"];
+const ORDER: [&str; 11] =
+    ["codec", "protocol", "remoting", "store", "daemon", "mqstore", "mqbench", "namesrv", "broker", "client", "admin"];
 /// Crates that may use less than what comes before them.
-const NARROW: [(&str, &[&str]); 4] = [
+const NARROW: [(&str, &[&str]); 5] = [
     ("codec", &[]),
     ("store", &["codec"]),
     ("daemon", &["codec"]),
     ("mqstore", &["codec", "protocol", "store", "daemon"]),
+    ("mqbench", &["codec", "protocol", "remoting"]),
 ];
 /// Folders of Rust sources.
 const SOURCES: [&str; 2] = ["crates", "tests"];
