@@ -33,7 +33,11 @@ pub(crate) async fn run(options: &Route, say: &mut dyn FnMut(String)) -> Result<
         Some(_) => {
             let broker = Target::broker(server).await?;
             broker.queues(&options.topics, Missing::Make, say).await?;
-            Target::nameserver(server)?
+            let nameserver = Target::nameserver(server)?;
+            for name in options.topics.names() {
+                nameserver.wait_route(&name).await?;
+            }
+            nameserver
         }
         None => Target::broker(server).await?,
     };

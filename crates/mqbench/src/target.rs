@@ -8,10 +8,12 @@ use codec::command::Command;
 use codec::fields::NoHeader;
 use protocol::body::route::ClusterInfo;
 use protocol::body::topic::TopicConfigSerializeWrapper;
+use protocol::header::namesrv::GetRouteInfoRequestHeader;
 use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
 use protocol::header::topic::{CreateTopicRequestHeader, GetAllTopicConfigRequestHeader};
 use protocol::operation::{
-    GetAllTopicConfig, GetBrokerClusterInfo, GetMaxOffset, GetMinOffset, Operation, UpdateAndCreateTopic,
+    GetAllTopicConfig, GetBrokerClusterInfo, GetMaxOffset, GetMinOffset, GetRouteInfoByTopic, Operation,
+    UpdateAndCreateTopic,
 };
 use protocol::response_code;
 use remoting::client::{Client, ClientConfig};
@@ -240,6 +242,31 @@ impl Target {
             "somebody else writes to this topic: take another one (--topic), or wait until that load is over"
                 .to_owned(),
         ))
+    }
+
+    /// Waits until this nameserver has a route for the topic: brokers tell it of new topics in their own time.
+    ///
+    /// # Errors
+    /// [`BenchError::Server`] when that takes longer than `--timeout`, and what a call may give.
+    pub async fn wait_route(&self, topic: &str) -> Result<(), BenchError> {
+        let header = GetRouteInfoRequestHeader {
+            topic: topic.into(),
+            accept_standard_json_only: true,
+            zone_mode: false,
+            zone_name: None,
+        };
+        let mut waited = Duration::ZERO;
+        while self.ask::<GetRouteInfoByTopic>(&header).await?.code != response_code::SUCCESS {
+            if waited > self.timeout {
+                let (addr, seconds) = (&self.addr, waited.as_secs_f64());
+                let text =
+                    format!("nameserver {addr} has no route for topic {topic} after {seconds:.0} s; see --timeout");
+                return Err(BenchError::Server(text));
+            }
+            tokio::time::sleep(SETTLE).await;
+            waited += SETTLE;
+        }
+        Ok(())
     }
 
     /// The offset behind the last message of a queue.
