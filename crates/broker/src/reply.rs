@@ -1,14 +1,37 @@
 //! The only place where errors of store and checks become response codes and remarks. Wording follows Java, which
 //! clients and people search for; behind it stands the reason.
 
+use bytes::Bytes;
 use protocol::response_code::{
     FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
     SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
-use remoting::reply::Reply;
+use remoting::reply::{Body, Reply};
 use std::fmt::Display;
 use std::time::Duration;
-use store::{FlushError, FlushWait, PutError};
+use store::{FlushError, FlushWait, MappedSlice, PutError};
+
+/// The records as they lie in the log, uncopied. Those of one commit-log file share one owner, and neighbours are one piece.
+pub fn records_body(records: &[MappedSlice]) -> Body {
+    let mut parts: Vec<Bytes> = Vec::with_capacity(records.len());
+    let mut rest = records;
+    while let Some((first, others)) = rest.split_first() {
+        let in_file = others.iter().take_while(|other| first.through(other).is_some()).count();
+        let (now, later) = rest.split_at(in_file + 1);
+        rest = later;
+        let Some(all) = now.last().and_then(|last| first.through(last)) else { continue };
+        let all = Bytes::from_owner(all);
+        let place = |record: &MappedSlice| {
+            let begin = usize::try_from(record.physical_offset() - first.physical_offset()).unwrap_or(0);
+            begin..begin + record.len()
+        };
+        parts.extend(now.chunk_by(|a, b| place(a).end == place(b).start).filter_map(|run| {
+            let (from, to) = (place(run.first()?).start, place(run.last()?).end);
+            Some(all.slice(from..to))
+        }));
+    }
+    Body::Many(parts)
+}
 
 const SEE_FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 

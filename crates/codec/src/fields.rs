@@ -160,11 +160,11 @@ impl Fields {
     /// Text of a value: shares the frame's memory when it stands there as it is. Bytes that are not UTF-8 become
     /// U+FFFD, as in Java's decoder.
     pub fn share(&self, value: RawValue<'_>) -> ByteString {
-        let bytes = match value {
-            Cow::Borrowed(part) => self.block.slice_ref(part),
-            Cow::Owned(part) => Bytes::from(part),
-        };
-        ByteString::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
+        let lossy = |bytes: &[u8]| ByteString::from(String::from_utf8_lossy(bytes).into_owned());
+        match value {
+            Cow::Borrowed(part) => ByteString::try_from(self.block.slice_ref(part)).unwrap_or_else(|_| lossy(part)),
+            Cow::Owned(part) => String::from_utf8(part).map_or_else(|error| lossy(error.as_bytes()), ByteString::from),
+        }
     }
 }
 

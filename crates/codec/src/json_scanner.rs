@@ -1,6 +1,7 @@
 //! A scanner for the JSON that fastjson reads: besides standard JSON it takes single quotes, unquoted names, numbers
 //! and objects as keys, trailing commas and comments. Used for command headers and, through [`crate::json`], for bodies.
 
+use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
 /// Objects and arrays may nest this deep; beyond it the text is refused, so that no input can exhaust the stack.
@@ -114,30 +115,44 @@ impl<'a> Scanner<'a> {
 
     fn quoted(&mut self, quote: u8) -> Result<Cow<'a, [u8]>, ScanError> {
         self.at += 1;
-        let start = self.at;
-        loop {
-            match self.text.get(self.at) {
-                Some(&b) if b == quote => {
-                    let plain = self.slice(start, self.at);
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(plain));
-                }
-                Some(b'\\') => return self.escaped(quote, start).map(Cow::Owned),
-                Some(_) => self.at += 1,
-                None => return self.error("string without end"),
-            }
+        let plain = self.run(quote)?;
+        if self.text.get(self.at) == Some(&quote) {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
         }
+        // Escapes become shorter; what is left of the text, or usually of the string, is enough.
+        let rest = self.slice(self.at, self.text.len());
+        let mut out = Vec::with_capacity(plain.len() + memchr(quote, rest).unwrap_or(0));
+        out.extend_from_slice(plain);
+        while self.text.get(self.at) == Some(&b'\\') {
+            self.at += 1;
+            self.escape(&mut out)?;
+            out.extend_from_slice(self.run(quote)?);
+        }
+        self.at += 1;
+        Ok(Cow::Owned(out))
     }
 
-    fn escaped(&mut self, quote: u8, start: usize) -> Result<Vec<u8>, ScanError> {
-        let mut out = self.slice(start, self.at).to_vec();
+    /// The characters up to the end of the string or the next escape, which is not consumed.
+    fn run(&mut self, quote: u8) -> Result<&'a [u8], ScanError> {
+        let rest = self.slice(self.at, self.text.len());
+        let Some((plain, _)) = memchr2(quote, b'\\', rest).and_then(|len| rest.split_at_checked(len)) else {
+            self.at = self.text.len();
+            return self.error("string without end");
+        };
+        self.at += plain.len();
+        Ok(plain)
+    }
+
+    /// Passes over a string; its escapes are looked at by whoever reads it.
+    fn skip_quoted(&mut self, quote: u8) -> Result<(), ScanError> {
+        self.at += 1;
         loop {
-            let Some(&b) = self.text.get(self.at) else { return self.error("string without end") };
-            self.at += 1;
-            match b {
-                b'\\' => self.escape(&mut out)?,
-                _ if b == quote => return Ok(out),
-                _ => out.push(b),
+            self.run(quote)?;
+            let is_end = self.text.get(self.at) == Some(&quote);
+            self.at += if is_end { 1 } else { 2 };
+            if is_end {
+                return Ok(());
             }
         }
     }
@@ -193,6 +208,7 @@ impl<'a> Scanner<'a> {
         let close = match self.peek()? {
             Some(b'{') => b'}',
             Some(b'[') => b']',
+            Some(quote @ (b'"' | b'\'')) => return self.skip_quoted(quote),
             _ => return self.scalar().map(drop),
         };
         if depth >= MAX_DEPTH {

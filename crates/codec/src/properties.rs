@@ -5,6 +5,7 @@
 //! one name the last wins.
 
 use crate::error::CodecError;
+use memchr::memchr;
 
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -159,20 +160,45 @@ pub mod names {
 /// The pairs of `properties` in order, as Java reads them (see the module text for what is dropped). A name may occur
 /// more than once; [`get`] has the one that counts.
 pub fn iter(properties: &str) -> impl Iterator<Item = (&str, &str)> + Clone {
-    properties.split(PROPERTY_SEPARATOR).filter_map(|pair| {
-        let (name, value) = pair.split_once(NAME_VALUE_SEPARATOR)?;
-        (!name.is_empty() && !value.is_empty()).then_some((name, value))
-    })
+    // Both separators are ASCII, so what lies between them is text again.
+    iter_bytes(properties.as_bytes())
+        .filter_map(|(name, value)| Some((text_in(properties, name)?, text_in(properties, value)?)))
+}
+
+/// `part` of `text` as text; none when it does not begin and end with characters.
+fn text_in<'a>(text: &'a str, part: &[u8]) -> Option<&'a str> {
+    let begin = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    text.get(begin..begin + part.len())
 }
 
 /// [`iter`] over the bytes of a record, which need not be UTF-8.
 pub fn iter_bytes(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-    properties.split(|byte| *byte == PROPERTY_BYTE).filter_map(|pair| {
-        let at = pair.iter().position(|byte| *byte == NAME_VALUE_BYTE)?;
-        let (name, rest) = pair.split_at_checked(at)?;
-        let value = rest.get(1..)?;
-        (!name.is_empty() && !value.is_empty()).then_some((name, value))
-    })
+    Pairs { rest: properties }
+}
+
+#[derive(Clone)]
+struct Pairs<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let len = memchr(PROPERTY_BYTE, self.rest).unwrap_or(self.rest.len());
+            let (pair, rest) = self.rest.split_at_checked(len)?;
+            self.rest = rest.get(1..).unwrap_or_default();
+            let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|at| pair.split_at_checked(at)) else {
+                continue;
+            };
+            let value = value.get(1..).unwrap_or_default();
+            if !name.is_empty() && !value.is_empty() {
+                return Some((name, value));
+            }
+        }
+        None
+    }
 }
 
 /// The value of `name`; of several the last, as in Java.
@@ -195,10 +221,19 @@ pub fn index_keys(properties: &str) -> impl Iterator<Item = &str> {
     unique.into_iter().chain(keys.split(KEY_SEPARATOR).filter(|key| !key.is_empty()))
 }
 
-/// A properties string being put together or changed. Keeps the order of first appearance; one value per name.
+/// A properties string being put together or changed: the text itself, without dropped pairs and duplicates, each pair
+/// ended by \u0002. Keeps the order of first appearance; one value per name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties {
-    pairs: Vec<(String, String)>,
+    text: String,
+}
+
+/// Where a pair lies in the text.
+struct Place {
+    begin: usize,
+    value: usize,
+    /// Of the value; the separator follows.
+    end: usize,
 }
 
 impl Properties {
@@ -208,69 +243,124 @@ impl Properties {
         Properties::default()
     }
 
-    /// What `properties` says, duplicates and dropped pairs gone.
+    /// What `properties` says, duplicates and dropped pairs gone. There is room for some more.
     #[must_use]
     pub fn parse(properties: &str) -> Self {
-        let mut parsed = Properties::new();
-        for (name, value) in iter(properties) {
-            parsed.set(name, value);
+        const MORE: usize = 128;
+        let mut text = String::with_capacity(properties.len() + MORE);
+        if is_normal(properties) {
+            text.push_str(properties);
+        } else {
+            // For each name where it appears first and the value it has last.
+            let mut order = Vec::new();
+            let mut values = std::collections::HashMap::new();
+            for (name, value) in iter(properties) {
+                if values.insert(name, value).is_none() {
+                    order.push(name);
+                }
+            }
+            order.iter().for_each(|name| push(&mut text, name, values.get(name).unwrap_or(&"")));
         }
-        parsed
+        Properties { text }
     }
 
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        let place = self.find(name)?;
+        self.text.get(place.value..place.end)
     }
 
     /// Gives `name` the value, in place of the one it had. An empty name or value would not survive a reading in Java;
     /// setting one removes the property.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
-        let value = value.into();
+    pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
+        let value = value.as_ref();
         if name.is_empty() || value.is_empty() {
             self.remove(name);
             return;
         }
-        match self.pairs.iter_mut().find(|(found, _)| found == name) {
-            Some(pair) => pair.1 = value,
-            None => self.pairs.push((name.to_owned(), value)),
+        match self.find(name) {
+            Some(place) => self.text.replace_range(place.value..place.end, value),
+            None => push(&mut self.text, name, value),
         }
     }
 
     /// Takes `name` away and returns what it was.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        let at = self.pairs.iter().position(|(found, _)| found == name)?;
-        Some(self.pairs.remove(at).1)
+        let place = self.find(name)?;
+        let value = self.text.get(place.value..place.end)?.to_owned();
+        self.text.replace_range(place.begin..place.end + PROPERTY_SEPARATOR.len_utf8(), "");
+        Some(value)
     }
 
     /// All pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        iter(&self.text)
     }
 
     /// Number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.iter().count()
     }
 
     /// Whether there is no pair.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.text.is_empty()
     }
 
     /// The properties string, each pair ended by \u0002. Its length is not limited here: see [`check_len`].
     #[must_use]
-    pub fn encode(&self) -> String {
-        let len = self.pairs.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let mut out = String::with_capacity(len);
-        for (name, value) in &self.pairs {
-            push(&mut out, name, value);
-        }
-        out
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
+
+    /// [`Properties::as_str`], for keeping.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.text.clone()
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
+        let text = self.text.as_bytes();
+        let mut begin = 0;
+        while let Some(rest) = text.get(begin..).filter(|rest| !rest.is_empty()) {
+            let len = memchr(PROPERTY_BYTE, rest)?;
+            let is_it = rest.starts_with(name.as_bytes()) && rest.get(name.len()) == Some(&NAME_VALUE_BYTE);
+            if is_it {
+                return Some(Place { begin, value: begin + name.len() + 1, end: begin + len });
+            }
+            begin += len + 1;
+        }
+        None
+    }
+}
+
+/// Whether nothing of `properties` is dropped, no name occurs twice, and the last pair is ended. May deny it of many.
+fn is_normal(properties: &str) -> bool {
+    const MOST: usize = 32;
+    let mut names: [&[u8]; MOST] = [b""; MOST];
+    let mut rest = properties.as_bytes();
+    for count in 0..MOST {
+        if rest.is_empty() {
+            return true;
+        }
+        let Some((pair, behind)) = memchr(PROPERTY_BYTE, rest).and_then(|len| rest.split_at_checked(len)) else {
+            return false;
+        };
+        let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|len| pair.split_at_checked(len)) else {
+            return false;
+        };
+        if name.is_empty() || value.len() < 2 || names.iter().take(count).any(|known| *known == name) {
+            return false;
+        }
+        if let Some(slot) = names.get_mut(count) {
+            *slot = name;
+        }
+        rest = behind.get(1..).unwrap_or_default();
+    }
+    rest.is_empty()
 }
 
 /// Appends one pair to a properties string; puts the \u0002 that an earlier pair may lack first.
@@ -322,6 +412,23 @@ mod tests {
         assert_eq!(get(text, "a"), Some("3"));
         assert_eq!(get_bytes(text.as_bytes(), "a"), Some("3"));
         assert_eq!(Properties::parse(text).encode(), "a\u{1}3\u{2}b\u{1}2\u{2}");
+    }
+
+    #[test]
+    fn many_names_and_many_of_one_name() {
+        let text: String = (0..100).map(|number| format!("n{}\u{1}{number}\u{2}", number % 40)).collect();
+        let parsed = Properties::parse(&text);
+        assert_eq!((parsed.len(), parsed.get("n3"), parsed.get("n39")), (40, Some("83"), Some("79")));
+        assert_eq!(parsed.iter().next(), Some(("n0", "80")));
+    }
+
+    #[test]
+    fn a_name_that_begins_another_is_not_it() {
+        let mut properties = Properties::parse("AB\u{1}1\u{2}A\u{1}2\u{2}");
+        assert_eq!(properties.get("A"), Some("2"));
+        properties.set("A", "longer");
+        assert_eq!(properties.remove("B"), None);
+        assert_eq!(properties.as_str(), "AB\u{1}1\u{2}A\u{1}longer\u{2}");
     }
 
     #[test]

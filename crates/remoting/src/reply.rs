@@ -38,6 +38,13 @@ pub struct Request<H> {
 }
 
 impl<H> Request<H> {
+    /// The same request with another form of its header.
+    pub fn map<T>(self, change: impl FnOnce(H) -> T) -> Request<T> {
+        let Request { header, body, fields, code, version, language, channel, oneway, opaque, serialize_type } = self;
+        let header = change(header);
+        Request { header, body, fields, code, version, language, channel, oneway, opaque, serialize_type }
+    }
+
     /// The duty to answer this request later, for [`Outcome::Parked`].
     pub fn slot<R>(&self) -> ReplySlot<R> {
         ReplySlot::new(&self.channel, self.opaque, self.serialize_type, self.oneway)

@@ -8,17 +8,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tracing::{info, warn};
 
+use crate::clock;
 use crate::core::{Core, is_no_space};
 use crate::mapped_file_queue::file_name;
 use crate::mmap::{MappedFile, MappedFileWriter};
 
 const MIN_AHEAD: u64 = 16 << 20;
 const MAX_AHEAD: u64 = 128 << 20;
+/// Pages are provided so far ahead of the writer: idle stores take little memory, quick ones never wait for the kernel.
+const MIN_WINDOW: u64 = 512 << 10;
+const MAX_WINDOW: u64 = 16 << 20;
+/// The window grows while half of it is used up within less than this.
+const WINDOW_LASTS: Duration = Duration::from_millis(50);
 /// How long an append waits for blocks or a file before it fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,6 +37,15 @@ pub(crate) struct Allocator {
     signal_at: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
+    faulted: Mutex<Faulted>,
+}
+
+/// How far the pages of the log have been provided.
+#[derive(Debug)]
+struct Faulted {
+    upto: u64,
+    window: u64,
+    last: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +83,7 @@ impl Allocator {
             signal_at: AtomicU64::new(0),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            faulted: Mutex::new(Faulted { upto: 0, window: MIN_WINDOW, last: None }),
         }
     }
 
@@ -117,7 +133,7 @@ impl Allocator {
     }
 
     fn wait(&self, ready: impl Fn(&State) -> bool, want: impl Fn(&mut State)) -> Result<(), Arc<str>> {
-        let deadline = crate::clock::instant() + PATIENCE;
+        let deadline = clock::instant() + PATIENCE;
         let mut state = self.state.lock();
         let attempts = state.attempts;
         loop {
@@ -189,6 +205,7 @@ impl Allocator {
             if file.allocated() < file.len() {
                 signal_at = file.first_offset() + file.allocated() - ahead / 2;
             }
+            signal_at = signal_at.min(self.prefault(&file));
             // Small files fill within one step: their successor is always ready.
             let next_due = if self.file_bytes <= MIN_AHEAD { 0 } else { self.file_bytes / 2 };
             prepare_next |= used >= next_due;
@@ -208,6 +225,23 @@ impl Allocator {
         }
         self.signal_at.store(signal_at, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Provides pages ahead of the writer, if it has come far enough; returns the offset at which it will have again.
+    fn prefault(&self, file: &MappedFile) -> u64 {
+        let mut faulted = self.faulted.lock();
+        let used = file.first_offset() + file.published();
+        let from = faulted.upto.max(used);
+        if used + faulted.window / 2 >= from && from < file.end_offset() {
+            let now = clock::instant();
+            let is_quick = faulted.last.is_some_and(|last| now.duration_since(last) < WINDOW_LASTS);
+            let window = if is_quick { faulted.window * 2 } else { faulted.window / 2 };
+            faulted.window = window.clamp(MIN_WINDOW, MAX_WINDOW);
+            faulted.last = Some(now);
+            faulted.upto = (used + faulted.window).min(file.first_offset() + file.allocated());
+            file.prefault(from - file.first_offset(), faulted.upto - file.first_offset());
+        }
+        if faulted.upto < file.end_offset() { faulted.upto - faulted.window / 2 } else { u64::MAX }
     }
 
     fn allocate_to(&self, file: &MappedFile, position: u64) -> io::Result<()> {
@@ -258,6 +292,7 @@ impl Allocator {
         let file = self.core.fs.create(path, self.file_bytes)?;
         let mapped = MappedFile::map(path.to_owned(), file, offset, self.file_bytes)?;
         self.allocate_to(&mapped, MIN_AHEAD)?;
+        mapped.prefault(0, self.faulted.lock().window);
         // Its length, then its name: a file without length is known for one that was never used only while it is the last.
         self.core.fs.sync_data(mapped.file())?;
         if let Some(dir) = path.parent() {

@@ -376,9 +376,11 @@ impl Queue {
         if let Some(batch) = &self.batch {
             return batch.entries(queue_offset, count);
         }
-        let units = self.units(files, queue_offset, count)?;
-        let entries = (queue_offset..).zip(units);
-        Ok(entries.map(|(queue_offset, unit)| Entry { queue_offset, count: 1, unit }).collect())
+        let bytes = self.read(files, queue_offset, count)?;
+        let mut entries = Vec::with_capacity(bytes.len() / UNIT_LEN);
+        let units = (queue_offset..).zip(units(&bytes));
+        entries.extend(units.map(|(queue_offset, unit)| Entry { queue_offset, count: 1, unit }));
+        Ok(entries)
     }
 
     /// Up to `count` units from `queue_offset` on, of one file; none outside of what the queue holds.

@@ -21,6 +21,8 @@ use crate::store::MessageStore;
 
 /// Units read from a queue at a time.
 const UNITS_PER_READ: i64 = 64;
+/// Room is made for so many messages at most before any is there.
+const MOST_EXPECTED: usize = 64;
 
 impl MessageStore {
     /// Messages of one queue from an offset on; Java's getMessage with its statuses and corrections of the offset.
@@ -128,6 +130,9 @@ impl MessageStore {
                     }
                     result.filtered += 1;
                     continue;
+                }
+                if result.messages.is_empty() {
+                    result.messages.reserve_exact(query.max_num.min(MOST_EXPECTED));
                 }
                 result.total_bytes += record.len();
                 result.message_count += usize::try_from(count).unwrap_or(1);

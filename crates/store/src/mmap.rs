@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use crate::sys;
 
@@ -97,6 +97,18 @@ impl MappedFile {
         }
         let start = usize::try_from(position).ok()?;
         Some(MappedSlice { file: Arc::clone(self), start, len: usize::try_from(len).ok()? })
+    }
+
+    /// Has the kernel provide the pages from `position` to `end` for writing, so that nobody who writes there waits for that.
+    /// Where it cannot, writing does it.
+    pub(crate) fn prefault(&self, position: u64, end: u64) {
+        let end = end.min(self.allocated());
+        let (Ok(position), Ok(len)) = (usize::try_from(position), usize::try_from(end.saturating_sub(position))) else {
+            return;
+        };
+        if len > 0 {
+            let _ = self.map.advise_range(Advice::PopulateWrite, position, len);
+        }
     }
 
     /// Whether all pages of a range are in memory.
@@ -190,6 +202,15 @@ impl MappedSlice {
     #[must_use]
     pub fn physical_offset(&self) -> u64 {
         self.file.first_offset + self.start as u64
+    }
+
+    /// Everything from the start of this slice to the end of `last`, which lies behind it in the same file; `None` when it
+    /// does not.
+    #[must_use]
+    pub fn through(&self, last: &MappedSlice) -> Option<MappedSlice> {
+        let end = last.start + last.len;
+        let is_behind = Arc::ptr_eq(&self.file, &last.file) && self.start + self.len <= end && self.start <= last.start;
+        is_behind.then(|| MappedSlice { file: Arc::clone(&self.file), start: self.start, len: end - self.start })
     }
 }
 

@@ -1,11 +1,13 @@
 //! Reading a stretch of the log in order: files are read by several threads at once, the records come out one behind the
 //! other. Each file begins with a record, so files can be read without what lies before them.
 
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use codec::message::{MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2, MessageRecord};
+use memchr::memchr_iter;
 use parking_lot::Mutex;
 
 use crate::fs::next_data;
@@ -21,7 +23,12 @@ const MAX_THREADS: usize = 4;
 /// How far behind damage a sound record is looked for.
 const RESYNC_BYTES: u64 = 64 * 1024 * 1024;
 /// Looked through before it is asked again where data lies.
-const WINDOW: u64 = 64 * 1024;
+const WINDOW: usize = 64 * 1024;
+/// Where in a record its magic code lies, and with which byte both of them begin.
+const MAGIC_AT: usize = 4;
+const MAGIC_END: usize = MAGIC_AT + 4;
+const MAGIC_FIRST: u8 = MESSAGE_MAGIC_CODE.to_be_bytes()[0];
+const _: () = assert!(MESSAGE_MAGIC_CODE_V2.to_be_bytes()[0] == MAGIC_FIRST);
 
 /// What lies at one place after the other.
 #[derive(Debug)]
@@ -146,28 +153,29 @@ pub(crate) fn end_of(record: &MessageRecord<'_>) -> u64 {
 }
 
 /// The first sound record of `file` behind `offset`, which holds none. What was allocated and never written is not looked at:
-/// at every start that is what lies behind the end of the log.
+/// at every start that is what lies behind the end of the log. Read with a buffer of its own, so that no page becomes part of
+/// the process that nobody will ask for.
 pub(crate) fn resync(file: &MappedFile, offset: u64) -> Option<u64> {
     let mut position = offset - file.first_offset() + 1;
     let last = position.saturating_add(RESYNC_BYTES).min(file.published());
+    let mut buffer = vec![0; WINDOW];
     while position < last {
         position = next_data(file.file(), position).filter(|data| *data < last)?;
-        let end = last.min(position + WINDOW);
-        // A magic code that begins in the last seven bytes is found with the next window.
-        let bytes = file.published_bytes().get(usize::try_from(position).ok()?..usize::try_from(end).ok()?)?;
-        let starts = bytes.windows(8).zip(position..).filter(|(window, _)| is_magic(window)).map(|(_, at)| at);
-        for at in starts {
-            if matches!(step(file, at, true), Step::Record(_)) {
+        let len = file.file().read_at(&mut buffer, position).ok().filter(|len| *len > MAGIC_END)?;
+        let window = buffer.get(..len)?;
+        // A record that begins in the last bytes is found with the next window.
+        let begins = memchr_iter(MAGIC_FIRST, window).filter_map(|at| at.checked_sub(MAGIC_AT));
+        for begin in begins.filter(|begin| window.get(begin + MAGIC_AT..begin + MAGIC_END).is_some_and(is_magic)) {
+            let at = position + begin as u64;
+            if at < last && matches!(step(file, at, true), Step::Record(_)) {
                 return Some(file.first_offset() + at);
             }
         }
-        position = if end == last { end } else { end - 7 };
+        position += (len - MAGIC_END + 1) as u64;
     }
     None
 }
 
-/// Whether the last four bytes of a window are the magic code of a record.
-fn is_magic(window: &[u8]) -> bool {
-    let magics = [MESSAGE_MAGIC_CODE.to_be_bytes(), MESSAGE_MAGIC_CODE_V2.to_be_bytes()];
-    window.get(4) == Some(&0xDA) && magics.iter().any(|magic| window.ends_with(magic))
+fn is_magic(bytes: &[u8]) -> bool {
+    [MESSAGE_MAGIC_CODE, MESSAGE_MAGIC_CODE_V2].iter().any(|magic| bytes == magic.to_be_bytes())
 }

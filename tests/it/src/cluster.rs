@@ -83,7 +83,14 @@ impl Nameserver {
             Kind::Ferrocket => our_server("mqnamesrv", &self.dir),
         };
         command.arg("-c").arg(self.dir.join("namesrv.conf"));
-        boot(&self.process, "namesrv", command, &self.dir.join("out.log"), "The Name Server boot success.");
+        boot(
+            &self.process,
+            "namesrv",
+            command,
+            &self.dir.join("out.log"),
+            "The Name Server boot success.",
+            BOOT_SECONDS,
+        );
     }
 
     /// Kills it with signal 9.
@@ -180,8 +187,13 @@ impl Broker {
 
     /// Starts it again after [`Self::kill9`] or [`Self::stop`], on the same store and port.
     pub fn boot(&self) {
+        self.boot_within(BOOT_SECONDS);
+    }
+
+    /// As [`Self::boot`], for a store whose recovery takes long.
+    pub fn boot_within(&self, seconds: u64) {
         let line = format!("The broker[{}, {}:{}] boot success.", self.name, self.ip, self.port);
-        boot(&self.process, &self.name, self.command(), &self.dir.join("out.log"), &line);
+        boot(&self.process, &self.name, self.command(), &self.dir.join("out.log"), &line, seconds);
     }
 
     fn command(&self) -> Command {
@@ -242,7 +254,12 @@ impl Broker {
 
     /// Stops it cleanly. Java's exit status after SIGTERM is 143, so only the end is waited for.
     pub fn stop(&self) {
-        lock(&self.process).take().expect("the broker runs").stop(30);
+        self.stop_within(30);
+    }
+
+    /// As [`Self::stop`], for a store that takes long to close.
+    pub fn stop_within(&self, seconds: u64) {
+        lock(&self.process).take().expect("the broker runs").stop(seconds);
     }
 
     /// Everything it printed.
@@ -388,10 +405,10 @@ pub fn is_error(line: &str) -> bool {
     line.split_whitespace().take(4).any(|word| word == "ERROR") || line.contains("panicked at")
 }
 
-fn boot(process: &Mutex<Option<Process>>, name: &str, command: Command, log: &Path, line: &str) {
+fn boot(process: &Mutex<Option<Process>>, name: &str, command: Command, log: &Path, line: &str, seconds: u64) {
     let before = std::fs::metadata(log).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(usize::MAX));
     let started = Process::start(name, command, log);
-    started.wait_line(line, before, BOOT_SECONDS);
+    started.wait_line(line, before, seconds);
     *lock(process) = Some(started);
 }
 

@@ -56,6 +56,10 @@ pub fn command(version: &str, main: &str, archive: &str, record: bool, propertie
     for (key, value) in properties {
         java.arg(format!("-D{key}={value}"));
     }
+    // Whoever measures gives Java more than the tests do.
+    if let Some(arguments) = std::env::var_os("FERROCKET_JAVA_ARGS") {
+        java.args(arguments.to_string_lossy().split_whitespace());
+    }
     let archive = archive_path(version, archive);
     if record {
         java.arg(format!("-XX:ArchiveClassesAtExit={}", archive.display()));

@@ -7,10 +7,9 @@ use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::filter::{TagFilter, is_tag_type, parse_tags};
 use crate::pull_request_hold::{HeldPull, PullRequestHold, Wake};
-use crate::reply::{group_not_exist, subscription_not_exist, topic_not_exist};
+use crate::reply::{group_not_exist, records_body, subscription_not_exist, topic_not_exist};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
-use bytes::Bytes;
 use protocol::body::client::{MessageModel, SubscriptionData};
 use protocol::body::group::SubscriptionGroupConfig;
 use protocol::body::topic::TopicConfig;
@@ -22,7 +21,7 @@ use protocol::response_code::{
 };
 use protocol::sys_flag::{perm, pull as pull_flag};
 use remoting::clock;
-use remoting::reply::{Body, Outcome, Reply, ReplySlot, Request};
+use remoting::reply::{Outcome, Reply, ReplySlot, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
 use store::{GetMessageStatus, GetQuery, GetResult, MessageStore};
@@ -273,7 +272,7 @@ impl PullParts {
         match code {
             SUCCESS => {
                 self.count(header, &result);
-                reply.with_body(Body::Many(result.messages.into_iter().map(Bytes::from_owner).collect()))
+                reply.with_body(records_body(&result.messages))
             }
             PULL_OFFSET_MOVED => {
                 tracing::info!(topic, queue_id, group = %header.consumer_group, offset = header.queue_offset,

@@ -23,8 +23,8 @@ use remoting::clock;
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use store::{Message, MessageStore, PutResult, QueueType};
 
 type SendReply = Reply<SendMessageResponseHeader>;
@@ -53,22 +53,19 @@ pub struct SendMessageProcessor {
 
 impl Processor<SendMessage> for SendMessageProcessor {
     fn process(&self, request: Request<SendMessageRequestHeader>) -> Outcome<SendMessageResponseHeader> {
-        let header = request.header.clone();
-        self.send(&header, &request)
+        self.send(&request)
     }
 }
 
 impl Processor<SendMessageV2> for SendMessageProcessor {
     fn process(&self, request: Request<SendMessageRequestHeaderV2>) -> Outcome<SendMessageResponseHeader> {
-        let header = request.header.clone().into();
-        self.send(&header, &request)
+        self.send(&request.map(SendMessageRequestHeader::from))
     }
 }
 
 impl Processor<SendBatchMessage> for SendMessageProcessor {
     fn process(&self, request: Request<SendMessageRequestHeaderV2>) -> Outcome<SendMessageResponseHeader> {
-        let header = SendMessageRequestHeader { batch: true, ..request.header.clone().into() };
-        self.send(&header, &request)
+        self.send(&request.map(|header| SendMessageRequestHeader { batch: true, ..header.into() }))
     }
 }
 
@@ -83,11 +80,12 @@ struct Draft {
 }
 
 impl SendMessageProcessor {
-    fn send<H>(&self, header: &SendMessageRequestHeader, request: &Request<H>) -> Outcome<SendMessageResponseHeader> {
+    fn send(&self, request: &Request<SendMessageRequestHeader>) -> Outcome<SendMessageResponseHeader> {
+        let header = &request.header;
         let checked = self.check(header).and_then(|topic| Ok((self.draft(header, request.version, &topic)?, topic)));
         match checked {
-            Ok((draft, topic)) if header.batch => self.put_batch(header, request, draft, &topic),
-            Ok((draft, _)) => self.put_one(header, request, draft),
+            Ok((draft, topic)) if header.batch => self.put_batch(request, draft, &topic),
+            Ok((draft, _)) => self.put_one(request, draft),
             Err(reply) => reply.into(),
         }
     }
@@ -159,7 +157,7 @@ impl SendMessageProcessor {
         let mut properties = Properties::parse(header.properties.as_deref().unwrap_or_default());
         properties.remove(property::POP_CK);
         properties.set(property::MSG_REGION, options.broker.region_id.as_str());
-        properties.set(property::TRACE_ON, options.broker.trace_on.to_string());
+        properties.set(property::TRACE_ON, text_of(options.broker.trace_on));
         properties.set(property::CLUSTER, options.broker.broker_cluster_name.as_str());
         let mut draft =
             Draft { topic: header.topic.clone(), queue_id, sys_flag: header.sys_flag, properties, dead: false };
@@ -190,12 +188,12 @@ impl SendMessageProcessor {
         Ok(())
     }
 
-    fn put_one<H>(
+    fn put_one(
         &self,
-        header: &SendMessageRequestHeader,
-        request: &Request<H>,
+        request: &Request<SendMessageRequestHeader>,
         mut draft: Draft,
     ) -> Outcome<SendMessageResponseHeader> {
+        let header = &request.header;
         let refusal = refuse_unsupported(&draft.properties, header.reconsume_times.unwrap_or(0));
         if let Some(refusal) = refusal.or_else(|| refuse_inner_batch(&draft)) {
             return refusal.into();
@@ -203,18 +201,17 @@ impl SendMessageProcessor {
         if draft.properties.get(property::UNIQ_KEY).is_none() {
             draft.properties.set(property::UNIQ_KEY, self.ids.next(self.store_host));
         }
-        let unique = draft.properties.get(property::UNIQ_KEY).map(ByteString::from);
+        let unique = unique_key(header.properties.as_ref(), draft.properties.get(property::UNIQ_KEY));
         let (topic, queue_id) = (draft.topic.clone(), draft.queue_id);
         let level = draft.properties.get(property::DELAY).and_then(|level| level.parse().ok()).unwrap_or(0);
         let (put_topic, put_queue) = match level {
             1.. if !draft.dead => self.levels.park(level, &topic, queue_id, &mut draft.properties),
             _ => (&*topic, queue_id),
         };
-        let properties = draft.properties.encode();
         let message = Message {
             topic: put_topic,
             queue_id: put_queue,
-            properties: &properties,
+            properties: draft.properties.as_str(),
             body: &request.body,
             ..self.message(header, request.channel.peer(), draft.sys_flag)
         };
@@ -229,10 +226,9 @@ impl SendMessageProcessor {
         }
     }
 
-    fn put_batch<H>(
+    fn put_batch(
         &self,
-        header: &SendMessageRequestHeader,
-        request: &Request<H>,
+        request: &Request<SendMessageRequestHeader>,
         draft: Draft,
         topic: &TopicConfig,
     ) -> Outcome<SendMessageResponseHeader> {
@@ -258,9 +254,9 @@ impl SendMessageProcessor {
             && self.store.queue_type(&draft.topic) == QueueType::Batch
             && let Some(unique) = &unique
         {
-            return self.put_inner_batch(header, request, draft, parts.len(), unique);
+            return self.put_inner_batch(request, draft, parts.len(), unique);
         }
-        let frame = self.message(header, request.channel.peer(), draft.sys_flag);
+        let frame = self.message(&request.header, request.channel.peer(), draft.sys_flag);
         let messages: Vec<Message<'_>> = parts
             .iter()
             .map(|part| Message {
@@ -290,10 +286,9 @@ impl SendMessageProcessor {
     }
 
     /// Stores a batch as one record, in a topic whose queues hold batches. Source: SendMessageProcessor.sendBatchMessage.
-    fn put_inner_batch<H>(
+    fn put_inner_batch(
         &self,
-        header: &SendMessageRequestHeader,
-        request: &Request<H>,
+        request: &Request<SendMessageRequestHeader>,
         mut draft: Draft,
         count: usize,
         unique: &ByteString,
@@ -303,14 +298,13 @@ impl SendMessageProcessor {
             return Reply::error(MESSAGE_ILLEGAL, remark).into();
         };
         draft.properties.set(property::INNER_NUM, num.to_string());
-        let properties = draft.properties.encode();
         let message = Message {
             topic: &draft.topic,
             queue_id: draft.queue_id,
-            properties: &properties,
+            properties: draft.properties.as_str(),
             body: &request.body,
             ..self.message(
-                header,
+                &request.header,
                 request.channel.peer(),
                 draft.sys_flag | sys_flag::INNER_BATCH | sys_flag::NEED_UNWRAP,
             )
@@ -365,7 +359,7 @@ impl SendMessageProcessor {
             batch_uniq_id,
             recall_handle: None,
             msg_region: Some(options.broker.region_id.as_str().into()),
-            trace_on: Some(ByteString::from_static(if options.broker.trace_on { "true" } else { "false" })),
+            trace_on: Some(ByteString::from_static(text_of(options.broker.trace_on))),
         };
         if options.store.flush_disk_type == FlushDiskType::AsyncFlush || !wait {
             return Reply::ok(header).into();
@@ -387,6 +381,16 @@ impl SendMessageProcessor {
         self.stats.add(stat::TOPIC_PUT_SIZE, topic, bytes.into(), 1);
         self.stats.add(stat::BROKER_PUT_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);
     }
+}
+
+/// The UNIQ_KEY that the client gave, as a part of its properties, which costs no copy; else `value`.
+fn unique_key(text: Option<&ByteString>, value: Option<&str>) -> Option<ByteString> {
+    let found = text.and_then(|text| Some(text.slice_ref(properties::get(text, property::UNIQ_KEY)?)));
+    found.or_else(|| value.map(ByteString::from))
+}
+
+fn text_of(flag: bool) -> &'static str {
+    if flag { "true" } else { "false" }
 }
 
 /// Delivering these as plain messages would be wrong, so they are refused until they are supported.
@@ -432,6 +436,8 @@ impl UniqueIds {
     /// A new id: address, process, milliseconds and a counter in hexadecimal.
     pub fn next(&self, host: SocketAddr) -> String {
         use std::fmt::Write;
+        /// Asking the kernel costs more than all the rest.
+        static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         let octets = match host.ip() {
             std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -445,7 +451,7 @@ impl UniqueIds {
         let _ = write!(
             id,
             "{:04X}{:08X}{:08X}{:04X}",
-            std::process::id() & 0xFFFF,
+            *PROCESS & 0xFFFF,
             (now >> 32) & 0xFFFF_FFFF,
             now & 0xFFFF_FFFF,
             counter & 0xFFFF

@@ -11,7 +11,7 @@ const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 
 /// in upper-case hex, 32 or 56 characters. Source: MessageDecoder.createMessageId.
 #[must_use]
 pub fn message_id(host: SocketAddr, physical_offset: i64) -> String {
-    let mut id = String::with_capacity(56);
+    let mut id = String::with_capacity(if host.is_ipv4() { 32 } else { 56 });
     match host.ip() {
         IpAddr::V4(ip) => push_hex(&mut id, &ip.octets()),
         IpAddr::V6(ip) => push_hex(&mut id, &ip.octets()),
