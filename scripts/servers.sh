@@ -28,15 +28,6 @@ stop() {
     [ -z "$out" ] || exec {out}<&-
 }
 
-# Kills the daemon of that name with signal 9 and leaves its directory as it is.
-kill9() {
-    local pid=${pids[$1]} out=${pipes[$1]}
-    unset "pids[$1]" "pipes[$1]"
-    kill -9 "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
-    exec {out}<&-
-}
-
 clean_up() {
     local name
     for name in "${!pids[@]}"; do stop "$name"; done
@@ -68,21 +59,17 @@ java_command() {
 
 # start KIND DAEMON PORT NAMESRV [KEY=VALUE…]: starts it on an empty directory and waits for its boot line.
 start() {
-    local dir=$work/$1-$2
+    local kind=$1 daemon=$2 port=$3 namesrv=$4 line begin said=
+    local name=$kind-$daemon dir=$work/$kind-$daemon
+    shift 4
     rm -rf "$dir"
     mkdir "$dir"
-    if [ "$2" = namesrv ]; then
-        printf 'listenPort=%s\nrocketmqHome=%s\nkvConfigPath=%s\n' "$3" "$dir" "$dir/kvConfig.json" >"$dir/conf"
+    if [ "$daemon" = namesrv ]; then
+        printf 'listenPort=%s\nrocketmqHome=%s\nkvConfigPath=%s\n' "$port" "$dir" "$dir/kvConfig.json" >"$dir/conf"
     else
-        printf '%s\n' "brokerName=${0##*/}" brokerIP1=127.0.0.1 "listenPort=$3" "namesrvAddr=$4" \
-            "storePathRootDir=$dir/store" "storePathCommitLog=$dir/store/commitlog" "${@:5}" >"$dir/conf"
+        printf '%s\n' "brokerName=${0##*/}" brokerIP1=127.0.0.1 "listenPort=$port" "namesrvAddr=$namesrv" \
+            "storePathRootDir=$dir/store" "storePathCommitLog=$dir/store/commitlog" "$@" >"$dir/conf"
     fi
-    boot "$1" "$2"
-}
-
-# boot KIND DAEMON: starts it on the directory that it has.
-boot() {
-    local kind=$1 daemon=$2 name=$1-$2 dir=$work/$1-$2 line begin said=
     case $name in
     java-namesrv) java_command namesrv.NamesrvStartup "$dir" ;;
     java-broker) java_command broker.BrokerStartup "$dir" ;;

@@ -139,10 +139,6 @@ pub(super) const FIGURES: &[Figure] = &[
         budget: Some(Budget::AtMost(50.0)),
         ..figure("start", "start, empty store", "to the boot line, ms", "/boot_ms")
     },
-    Figure {
-        budget: Some(Budget::AtMost(1000.0)),
-        ..figure("recover", "recovery of 5 GiB after kill -9", "to the boot line, ms", "/boot_ms")
-    },
 ];
 
 #[cfg(test)]
