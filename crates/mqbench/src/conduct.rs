@@ -85,7 +85,10 @@ impl Run {
     /// How many messages are sent at `rate` a second altogether, with the warm-up.
     #[must_use]
     pub fn total(&self, rate: u64, begin: u64) -> u64 {
-        let at_rate = |ns: u64| u64::try_from(u128::from(ns) * u128::from(rate) / 1_000_000_000).unwrap_or(u64::MAX);
+        // Those that are due before a time: the first is due at once.
+        let at_rate = |ns: u64| {
+            u64::try_from((u128::from(ns) * u128::from(rate)).div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
+        };
         match self.end {
             u64::MAX => at_rate(self.from.saturating_sub(begin)).saturating_add(self.left.load(Ordering::Relaxed)),
             end => at_rate(end.saturating_sub(begin)),
@@ -95,8 +98,8 @@ impl Run {
     fn snapshot(&self, pid: Option<u32>) -> Snapshot {
         Snapshot {
             at: self.clock.now(),
-            sent: self.sent.lock().count(),
-            received: self.received.lock().count(),
+            sent: self.sent.lock().measured,
+            received: self.received.lock().measured,
             server: pid.and_then(Usage::of),
             own: Usage::of(std::process::id()),
         }
@@ -162,7 +165,7 @@ impl Crew {
             if self.tasks.is_empty() && done(now)? {
                 break;
             }
-            let (sent, received) = (run.sent.lock().count(), run.received.lock().count());
+            let (sent, received) = (run.sent.lock().all, run.received.lock().all);
             if (sent, received) != (heard.0, heard.1) {
                 heard = (sent, received, now);
             } else if now - heard.2 > nanos(quiet) {
@@ -196,8 +199,8 @@ impl Crew {
         };
         Ok(Measured {
             seconds: finish.at.saturating_sub(begin.at) as f64 / 1e9,
-            sent: finish.sent.since(begin.sent),
-            received: finish.received.since(begin.received),
+            sent: finish.sent,
+            received: finish.received,
             server,
             own,
         })

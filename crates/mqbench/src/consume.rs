@@ -278,7 +278,7 @@ impl Script for Puller {
                     cursor.next = header.next_begin_offset;
                     match tail {
                         // How long a pull was held says nothing.
-                        true => tally.through(page.messages, page.bytes),
+                        true => tally.through(now, page.messages, page.bytes),
                         false => tally.answered(flight.sent, now, page.messages, page.bytes),
                     }
                     if !self.shared.endless {
@@ -308,7 +308,7 @@ impl Script for Puller {
 pub(crate) fn all_received(run: &Run, quiet: Duration) -> impl Fn(u64) -> Result<bool, BenchError> {
     let last = std::cell::Cell::new((0, 0));
     move |now| {
-        let (sent, received) = (run.sent.lock().messages, run.received.lock().messages);
+        let (sent, received) = (run.sent.lock().all.messages, run.received.lock().all.messages);
         if last.get().0 != received || last.get().1 == 0 {
             last.set((received, now));
         }

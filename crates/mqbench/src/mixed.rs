@@ -31,7 +31,7 @@ pub(crate) async fn run(options: &Mixed, say: &mut dyn FnMut(String)) -> Result<
     let measured = crew.conduct(&run, pid, timeout, all_received(&run, timeout)).await?;
     senders.finish(&run, &target, timeout).await?;
     drop(kept);
-    let (sent, received) = (run.sent.lock().messages, run.received.lock().messages);
+    let (sent, received) = (run.sent.lock().all.messages, run.received.lock().all.messages);
     if offsets && sent != received {
         return wrong(format!("{sent} messages were acknowledged, {received} arrived"));
     }

@@ -115,7 +115,7 @@ impl Senders {
         if !self.oneway {
             return self.book.lock().finish();
         }
-        let sent = i128::from(run.sent.lock().messages);
+        let sent = i128::from(run.sent.lock().all.messages);
         let deadline = run.clock.now() + crate::clock::nanos(timeout);
         loop {
             let mut arrived = 0;
@@ -218,7 +218,7 @@ impl Script for Sender {
                     tally.left(intended, now);
                 }
                 if shared.oneway {
-                    tally.through(shared.frames.batch, shared.frames.body_bytes);
+                    tally.through(intended, shared.frames.batch, shared.frames.body_bytes);
                 }
             }
         }

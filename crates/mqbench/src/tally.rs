@@ -11,12 +11,10 @@ const MAX_NS: u64 = 3_600_000_000_000;
 pub struct Tally {
     /// Requests that were meant to be sent before this time are part of the warm-up: their latency does not count.
     from: u64,
-    /// Requests answered (one-way: sent).
-    pub requests: u64,
-    /// Messages in them.
-    pub messages: u64,
-    /// Bytes of their bodies.
-    pub bytes: u64,
+    /// What is through, with the warm-up.
+    pub all: Count,
+    /// What was meant to be sent after the warm-up and is through.
+    pub measured: Count,
     /// Requests refused because the server was busy, where that is allowed.
     pub busy: u64,
     /// From the intended time to the answer, ns.
@@ -33,9 +31,8 @@ impl Tally {
     pub fn new(from: u64) -> Tally {
         Tally {
             from,
-            requests: 0,
-            messages: 0,
-            bytes: 0,
+            all: Count::default(),
+            measured: Count::default(),
             busy: 0,
             latency: Spread::default(),
             lag: Spread::default(),
@@ -45,19 +42,18 @@ impl Tally {
 
     /// A request that was meant to be sent at `intended` is answered at `now`.
     pub fn answered(&mut self, intended: u64, now: u64, messages: u64, bytes: u64) {
-        self.requests += 1;
-        self.messages += messages;
-        self.bytes += bytes;
+        self.through(intended, messages, bytes);
         if intended >= self.from {
             self.latency.record(now.saturating_sub(intended));
         }
     }
 
-    /// A request is through whose latency says nothing: one-way, or held by the server.
-    pub fn through(&mut self, messages: u64, bytes: u64) {
-        self.requests += 1;
-        self.messages += messages;
-        self.bytes += bytes;
+    /// A request of that time is through whose latency says nothing: one-way, or held by the server.
+    pub fn through(&mut self, intended: u64, messages: u64, bytes: u64) {
+        self.all.add(messages, bytes);
+        if intended >= self.from {
+            self.measured.add(messages, bytes);
+        }
     }
 
     /// A request that was meant to be sent at `intended` leaves at `now`.
@@ -65,12 +61,6 @@ impl Tally {
         if intended >= self.from {
             self.lag.record(now.saturating_sub(intended));
         }
-    }
-
-    /// Requests, messages and bytes so far.
-    #[must_use]
-    pub fn count(&self) -> Count {
-        Count { requests: self.requests, messages: self.messages, bytes: self.bytes }
     }
 }
 
@@ -86,6 +76,12 @@ pub struct Count {
 }
 
 impl Count {
+    fn add(&mut self, messages: u64, bytes: u64) {
+        self.requests += 1;
+        self.messages += messages;
+        self.bytes += bytes;
+    }
+
     /// What came on top of `earlier`.
     #[must_use]
     pub fn since(self, earlier: Count) -> Count {
@@ -173,11 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn the_warm_up_counts_as_work_but_not_as_latency() {
+    fn the_warm_up_is_not_measured() {
         let mut tally = Tally::new(100);
         tally.answered(99, 5000, 2, 20);
         tally.answered(100, 1100, 1, 10);
-        assert_eq!(tally.count(), Count { requests: 2, messages: 3, bytes: 30 });
+        tally.through(99, 1, 5);
+        assert_eq!(tally.all, Count { requests: 3, messages: 4, bytes: 35 });
+        assert_eq!(tally.measured, Count { requests: 1, messages: 1, bytes: 10 });
         assert_eq!(tally.latency.percentiles().map(|found| (found.count, found.max)), Some((1, 1.0)));
     }
 }

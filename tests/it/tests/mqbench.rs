@@ -75,7 +75,7 @@ fn long_polls_get_what_is_sent(cluster: &Cluster) {
     let (namesrv, topic) = (cluster.namesrv(), unique("tail"));
     let load = ["-t", &topic, "--queues", "4", "-c", "2", "--rate", "200", "-m", "300", "-w", "500ms"];
     let both = report(&[&["mixed", "-n", &namesrv, "--consumers", "2"][..], &load].concat());
-    assert!(number(&both, "/produce/messages") >= 300.0, "{both:#}");
+    assert_eq!(number(&both, "/produce/messages"), 300.0, "{both:#}");
     assert_percentiles(&both, "/produce/latency_us", 300.0);
     assert_percentiles(&both, "/produce/lag_us", 300.0);
     assert_percentiles(&both, "/consume/end_to_end_us", 300.0);
