@@ -86,9 +86,8 @@ impl Run {
     #[must_use]
     pub fn total(&self, rate: u64, begin: u64) -> u64 {
         // Those that are due before a time: the first is due at once.
-        let at_rate = |ns: u64| {
-            u64::try_from((u128::from(ns) * u128::from(rate)).div_ceil(1_000_000_000)).unwrap_or(u64::MAX)
-        };
+        let at_rate =
+            |ns: u64| u64::try_from((u128::from(ns) * u128::from(rate)).div_ceil(1_000_000_000)).unwrap_or(u64::MAX);
         match self.end {
             u64::MAX => at_rate(self.from.saturating_sub(begin)).saturating_add(self.left.load(Ordering::Relaxed)),
             end => at_rate(end.saturating_sub(begin)),
