@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts the program of its own name (mqnamesrv, mqbroker, mqadmin, mqstore) from lib/ of this distribution.
+# Starts the program of its own name (mqnamesrv, mqbroker, mqadmin, mqstore, mqbench) from lib/ of this distribution.
 # Works as ./bin/mqbroker, `sh mqbroker` in bin/, through symbolic links, and from any directory.
 
 self=$0
