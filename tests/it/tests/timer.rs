@@ -305,7 +305,7 @@ fn change_hands(killed: bool) {
     assert_eq!(made.header["code"], 0, "{}", made.header);
     wait_for("the nameserver knows the topic", 60, || wire::has_route(&nameserver.addr(), "Waiting").then_some(()));
     let mut sent = Vec::new();
-    let mut handles: Vec<(&str, String)> = Vec::new();
+    let mut handles: Vec<String> = Vec::new();
     let last_due = now() + 100_000;
     for (day, kind) in [Kind::Java, Kind::Ferrocket, Kind::Java, Kind::Ferrocket].into_iter().enumerate() {
         if day > 0 {
@@ -315,16 +315,15 @@ fn change_hands(killed: bool) {
         }
         let producer = client().producer(&nameserver.addr(), args! {});
         // What the one before has handed out is good here.
-        for (topic, handle) in std::mem::take(&mut handles) {
-            let taken: Result<String, _> = producer.recall(topic, &handle);
-            taken.unwrap_or_else(|failure| panic!("day {day}: {failure:?}"));
+        for handle in std::mem::take(&mut handles) {
+            producer.recall("Waiting", &handle).unwrap_or_else(|failure| panic!("day {day}: {failure:?}"));
         }
         for due in [now() + 12_000, now() + 30_000, last_due] {
             let body = format!("{day}-{due}-");
             sent.extend(producer.send_ok("Waiting", 40, args! { deliverMs: due, body: body }));
         }
         let doomed = producer.send_ok("Waiting", 3, args! { deliverMs: last_due, body: "doomed" });
-        handles.extend(doomed.into_iter().filter_map(|one| one.recall_handle).map(|handle| ("Waiting", handle)));
+        handles.extend(doomed.into_iter().filter_map(|one| one.recall_handle));
         if day < 3 {
             // So that what is written down covers the messages: a kill of Java loses and doubles otherwise.
             let before = std::fs::read(broker.store_dir().join("config/timercheck")).unwrap_or_default();
@@ -335,8 +334,8 @@ fn change_hands(killed: bool) {
             });
             if killed { broker.kill9() } else { broker.stop() }
         } else {
-            for (topic, handle) in std::mem::take(&mut handles) {
-                producer.recall(topic, &handle).expect("taken back");
+            for handle in std::mem::take(&mut handles) {
+                producer.recall("Waiting", &handle).expect("taken back");
             }
         }
     }
