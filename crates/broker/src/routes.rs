@@ -100,6 +100,7 @@ fn pops(p: &Parts, routes: Routes) -> Routes {
         stats: p.stats.clone(),
         config: p.config.clone(),
         dice: Dice::default(),
+        filters: p.filters.clone(),
     }));
     let peek = Arc::new(PeekMessageProcessor {
         store: p.store.clone(),
@@ -117,6 +118,7 @@ fn pops(p: &Parts, routes: Routes) -> Routes {
         pop: p.pop.clone(),
         config: p.config.clone(),
         dice: Dice::default(),
+        filters: p.filters.clone(),
     }));
     routes
         .on::<PopMessage>(Lane::Connection, pop)

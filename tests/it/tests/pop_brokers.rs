@@ -9,7 +9,7 @@ const CREATE_TOPIC: i32 = 17;
 const GET_BROKER_RUNTIME_INFO: i32 = 28;
 
 on_both! {
-    own: the_second_form_of_retry_topics, a_kill_loses_nothing, too_many_wait;
+    own: the_second_form_of_retry_topics, a_kill_loses_nothing, too_many_wait, expressions_are_obeyed;
 }
 
 fn the_second_form_of_retry_topics(kind: Kind) {
@@ -52,6 +52,34 @@ fn a_kill_loses_nothing(kind: Kind) {
         let mut bodies: Vec<_> = dropped.iter().map(|message| message.body.as_str()).collect();
         bodies.sort_unstable();
         bodies
+    });
+    cluster.assert_quiet();
+}
+
+/// SQL92 over the properties, now and while a pop waits.
+fn expressions_are_obeyed(kind: Kind) {
+    let options = ClusterOptions { extra: &[("enablePropertyFilter", "true")], ..ClusterOptions::default() };
+    let cluster = Cluster::start(Launch::of(kind), &options);
+    let popper = popper(&cluster, "expressions", 1);
+    for (number, tag) in ["A", "B", "C", "A", "B", ""].into_iter().enumerate() {
+        send(&popper.addr, &popper.topic, 0, &format!("m{number}"), tag);
+    }
+    let want = |expression: &str| json!({ "exp": expression, "expType": "SQL92", "invisibleTime": "2000" });
+    let unread = popper.pop(&want("TAGS IN ("));
+    assert_eq!((unread.code, unread.bodies().len()), (23, 0), "SUBSCRIPTION_PARSE_FAILED");
+    let both = want("TAGS IN ('A', 'C')");
+    let got = popper.expect(3, 10, &both);
+    assert_eq!(sorted(&got), ["m0", "m2", "m3"]);
+    assert_eq!(popper.ack(&got[0]).code, 0);
+    assert_eq!(sorted(&popper.expect(2, 30, &both)), ["m2", "m3"], "what comes again is filtered alike");
+    std::thread::scope(|scope| {
+        let fields = json!({ "exp": "TAGS = 'A'", "expType": "SQL92", "pollTime": "10000" });
+        let waiting = scope.spawn(|| popper.pop(&fields));
+        wait_for("the pop waits", 10, || (polling(&popper, -1) == 1).then_some(()));
+        send(&popper.addr, &popper.topic, 0, "unwanted", "B");
+        send(&popper.addr, &popper.topic, 0, "wanted", "A");
+        let got = waiting.join().expect("the pop ends");
+        assert!(got.bodies().contains(&"wanted") && !got.bodies().contains(&"unwanted"), "{got:?}");
     });
     cluster.assert_quiet();
 }
@@ -184,4 +212,30 @@ fn what_java_handed_out_comes_again_from_ours() {
     let output = broker.output();
     let bad: Vec<_> = output.lines().filter(|line| it::cluster::is_error(line)).collect();
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn what_waits_in_the_timer_of_java_comes_again_from_ours() {
+    let (nameserver, mut broker, popper) = first_broker(Kind::Java);
+    let early = popper.expect(3, 10, &json!({ "maxMsgNums": "3", "invisibleTime": "20000" }));
+    let late = popper.expect(6, 10, &json!({ "maxMsgNums": "3", "invisibleTime": "40000" }));
+    assert_eq!(popper.ack(&early[0]).code, 0);
+    assert_eq!(popper.ack(&late[0]).code, 0);
+    await_written(&broker, &popper, "{0:9}");
+    broker.stop();
+    second_broker(&nameserver, &mut broker, Kind::Ferrocket);
+    // Acknowledged before their check points leave the timer.
+    for message in [&late[1], &late[2], &late[3]] {
+        assert_eq!(popper.ack(message).code, 0);
+    }
+    let got = popper.expect(4, 120, &json!({}));
+    assert_eq!(sorted(&got), ["m1", "m2", "m7", "m8"]);
+    for message in &got {
+        let first = early.iter().chain(&late).find(|first| first.body == message.body).expect("it was popped before");
+        let invisible = if early.contains(first) { 20_000 } else { 40_000 };
+        assert!(pop_time(message) >= pop_time(first) + invisible, "too early: {message:?}");
+        assert_eq!((message.reconsumed, popper.ack(message).code), (1, 0));
+    }
+    nothing_more(&popper);
+    broker.stop();
 }

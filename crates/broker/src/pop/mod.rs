@@ -45,7 +45,7 @@ impl PopArrivals {
         let Some(rest) = arrival.topic.strip_prefix(RETRY_PREFIX) else {
             let force = self.force_interval > 0 && arrival.queue_offset % self.force_interval == 0;
             for polling in [&self.pops, &self.notifications] {
-                polling.arrived(arrival.topic, arrival.queue_id, arrival.tags_code, force);
+                polling.arrived(arrival.topic, arrival.queue_id, (arrival.tags_code, arrival.properties), force);
             }
             return;
         };

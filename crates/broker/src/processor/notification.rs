@@ -3,7 +3,7 @@
 
 use crate::config::BrokerOptions;
 use crate::config_manager::BrokerConfigManager;
-use crate::filter::TagFilter;
+use crate::filter::{ConsumerFilterManager, Filter};
 use crate::pop::Pop;
 use crate::pop::order_info::OrderKey;
 use crate::pop::polling::{WaitingPop, Woken};
@@ -48,6 +48,8 @@ pub struct NotificationParts {
     pub config: Arc<BrokerConfigManager>,
     /// Chooses where the look begins.
     pub dice: Dice,
+    /// Expressions of groups.
+    pub filters: Arc<ConsumerFilterManager>,
 }
 
 impl NotificationProcessor {
@@ -98,7 +100,7 @@ enum Looked {
 
 /// There was nothing in the queues.
 struct Nothing {
-    filter: Option<TagFilter>,
+    filter: Option<Filter>,
     /// Sum of the ends that the queues had before they were looked at.
     ends: i64,
 }
@@ -131,7 +133,7 @@ impl NotificationParts {
         header: &NotificationRequestHeader,
         channel: &Channel,
         options: &BrokerOptions,
-    ) -> Result<Result<(), Option<TagFilter>>, NotificationReply> {
+    ) -> Result<Result<(), Option<Filter>>, NotificationReply> {
         let broker = &options.broker;
         let (topic, group): (&str, &str) = (&header.topic, &header.consumer_group);
         let reader = Reader { topic, queue_id: header.queue_id, group, peer: channel.peer() };
@@ -140,12 +142,12 @@ impl NotificationParts {
         let kind = header.exp_type.as_deref().filter(|kind| !kind.is_empty());
         let filter = match (expression, kind) {
             (Some(expression), Some(kind)) if broker.use_message_filter_for_notification => {
-                Some(wanted(topic, Some(kind), expression)?.1)
+                Some(wanted((topic, group), Some(kind), expression, &self.filters, broker)?.1)
             }
             _ => None,
         };
         let turn = self.dice.roll();
-        let any = |topic: &str, queues: i32, filter: Option<&TagFilter>| {
+        let any = |topic: &str, queues: i32, filter: Option<&Filter>| {
             (0..queues).any(|step| self.queue_has(header, topic, (turn + step) % queues, filter, broker))
         };
         let mut found = match header.queue_id {
@@ -167,7 +169,7 @@ impl NotificationParts {
         header: &NotificationRequestHeader,
         topic: &str,
         queue_id: i32,
-        filter: Option<&TagFilter>,
+        filter: Option<&Filter>,
         broker: &crate::config::BrokerConfig,
     ) -> bool {
         let group: &str = &header.consumer_group;

@@ -1,7 +1,9 @@
 //! What pops, peeks, notifications and their like check first, in Java's order and words.
 
-use crate::config::BrokerOptions;
-use crate::filter::{TagFilter, is_tag_type, parse_tags};
+use crate::config::{BrokerConfig, BrokerOptions};
+use crate::filter::{
+    ConsumerFilterData, ConsumerFilterManager, Filter, Origin, SqlFilter, TagFilter, is_tag_type, not_supported, parse,
+};
 use crate::reply::{group_missing, topic_not_exist};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
@@ -116,15 +118,26 @@ fn illegal_queue(reader: &Reader<'_>, queues: i32) -> String {
 /// What a pop wants.
 ///
 /// # Errors
-/// The refusal of an expression that cannot be read, or is of an unknown type.
-pub fn wanted<R>(topic: &str, kind: Option<&str>, expression: &str) -> Result<(SubscriptionData, TagFilter), Reply<R>> {
-    let kind = kind.unwrap_or_default();
-    if !is_tag_type(kind) {
-        let remark = format!("The broker does not support consumer to filter message by {kind}");
-        return Err(Reply::error(SYSTEM_ERROR, remark));
+/// The refusal of an expression that cannot be read, or is of a type that this broker does not filter by.
+pub fn wanted<R>(
+    (topic, group): (&str, &str),
+    kind: Option<&str>,
+    expression: &str,
+    filters: &Arc<ConsumerFilterManager>,
+    broker: &BrokerConfig,
+) -> Result<(SubscriptionData, Filter), Reply<R>> {
+    let failed = |_: String| Reply::error(SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed");
+    let now_ms = clock::now_ms();
+    let subscription = parse(topic, expression, kind, now_ms).map_err(failed)?;
+    let kind = &subscription.expression_type;
+    if is_tag_type(kind) {
+        let filter = Filter::Tags(TagFilter::new(&subscription));
+        return Ok((subscription, filter));
     }
-    let subscription = parse_tags(topic, expression, clock::now_ms())
-        .map_err(|_| Reply::error(SUBSCRIPTION_PARSE_FAILED, "parse the consumer's subscription failed"))?;
-    let filter = TagFilter::new(&subscription);
+    if !broker.enable_property_filter {
+        return Err(Reply::error(SYSTEM_ERROR, not_supported(kind)));
+    }
+    let data = ConsumerFilterData::build(topic, group, expression, kind, now_ms, now_ms).map_err(failed)?;
+    let filter = Filter::Sql(SqlFilter::new(Arc::new(data), Origin::Own, filters, false));
     Ok((subscription, filter))
 }

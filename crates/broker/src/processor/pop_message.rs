@@ -4,7 +4,7 @@ use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
-use crate::filter::TagFilter;
+use crate::filter::{ConsumerFilterManager, Filter};
 use crate::pop::Pop;
 use crate::pop::polling::{WaitingPop, Woken};
 use crate::pop::receipt::{ORDER_REVIVE_QUEUE, PopInfo};
@@ -58,6 +58,8 @@ pub struct PopParts {
     pub config: Arc<BrokerConfigManager>,
     /// Chooses where a pop begins.
     pub dice: Dice,
+    /// Expressions of groups.
+    pub filters: Arc<ConsumerFilterManager>,
 }
 
 impl PopMessageProcessor {
@@ -92,7 +94,7 @@ impl Processor<PopMessage> for PopMessageProcessor {
 struct Allowed {
     topic: Arc<TopicConfig>,
     group: Arc<SubscriptionGroupConfig>,
-    filter: TagFilter,
+    filter: Filter,
     wanted: usize,
 }
 
@@ -107,7 +109,7 @@ enum Popped {
 struct Nothing {
     response: PopMessageResponseHeader,
     look: Look,
-    filter: TagFilter,
+    filter: Filter,
 }
 
 /// A pop that waits, with the duty to answer it.
@@ -151,10 +153,11 @@ impl PopParts {
         let (topic, group) = topic_and_group(&reader, options, &self.topics, &self.groups)?;
         let expression = header.exp.as_deref().filter(|exp| !exp.is_empty());
         let kind = expression.and(header.exp_type.as_deref());
-        let (subscription, filter) = wanted(topic_name, kind, expression.unwrap_or("*"))?;
+        let (subscription, filter) =
+            wanted((topic_name, group_name), kind, expression.unwrap_or("*"), &self.filters, &options.broker)?;
         self.consumers.compensate(group_name, &subscription);
         let retry_topic = pop_retry_topic(topic_name, group_name, options.broker.enable_retry_topic_v2);
-        let (subscription, _) = wanted(&retry_topic, None, "*")?;
+        let (subscription, _) = wanted((&retry_topic, group_name), None, "*", &self.filters, &options.broker)?;
         self.consumers.compensate(group_name, &subscription);
         Ok(Allowed { topic, group, filter, wanted: wanted_count(header.max_msg_nums)? })
     }

@@ -2,7 +2,7 @@
 
 use crate::broker_stats::names as stat;
 use crate::config::BrokerOptions;
-use crate::filter::TagFilter;
+use crate::filter::Filter;
 use crate::pop::order_info::OrderKey;
 use crate::pop::receipt::{PopInfo, Receipt};
 use crate::processor::pop_message::PopParts;
@@ -47,7 +47,7 @@ impl Look {
 pub(super) struct Popping<'a> {
     parts: &'a PopParts,
     header: &'a PopMessageRequestHeader,
-    filter: &'a TagFilter,
+    filter: &'a Filter,
     options: &'a BrokerOptions,
     pub(super) pop_time: i64,
     revive_qid: i32,
@@ -65,7 +65,7 @@ impl<'a> Popping<'a> {
     pub(super) fn new(
         parts: &'a PopParts,
         header: &'a PopMessageRequestHeader,
-        filter: &'a TagFilter,
+        filter: &'a Filter,
         options: &'a BrokerOptions,
         (wanted, revive_qid): (usize, i32),
     ) -> Popping<'a> {
