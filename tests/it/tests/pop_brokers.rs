@@ -72,8 +72,8 @@ fn expressions_are_obeyed(kind: Kind) {
     assert_eq!(sorted(&got), ["m0", "m2", "m3"]);
     assert_eq!(popper.ack(&got[0]).code, 0);
     assert_eq!(sorted(&popper.expect(2, 30, &both)), ["m2", "m3"], "what comes again is filtered alike");
+    let fields = json!({ "exp": "TAGS = 'A'", "expType": "SQL92", "pollTime": "10000" });
     std::thread::scope(|scope| {
-        let fields = json!({ "exp": "TAGS = 'A'", "expType": "SQL92", "pollTime": "10000" });
         let waiting = scope.spawn(|| popper.pop(&fields));
         wait_for("the pop waits", 10, || (polling(&popper, -1) == 1).then_some(()));
         send(&popper.addr, &popper.topic, 0, "unwanted", "B");
