@@ -96,7 +96,18 @@ mod tests {
         let text = String::new;
         let (msg_id, offset_msg_id, error) = (text(), text(), text());
         let (broker, status) = ("b".to_owned(), "SEND_OK".to_owned());
-        Sent { body: body.to_owned(), status, msg_id, offset_msg_id, broker, queue, offset, error, code: None }
+        Sent {
+            body: body.to_owned(),
+            status,
+            msg_id,
+            offset_msg_id,
+            broker,
+            queue,
+            offset,
+            recall_handle: None,
+            error,
+            code: None,
+        }
     }
 
     fn got(body: &str, queue: i64, offset: i64) -> Received {
