@@ -104,9 +104,9 @@ mod tests {
             broker,
             queue,
             offset,
+            recall_handle: None,
             error,
             code: None,
-            recall_handle: None,
         }
     }
 
