@@ -222,10 +222,14 @@ impl Queue {
             let file = self.open_file(files, *base)?;
             let has_units = files.fs().len(&file.file)? > 0;
             let count = if has_units { files.units_per_file() } else { 0 };
-            let keep = gallop(count, |at| {
+            let is_before = |at: i64| -> io::Result<bool> {
                 let unit = read_unit(files, &file, at)?;
                 Ok(unit.is_written() && unit.physical_offset < log_end)
-            })?;
+            };
+            // A unit that lies in two sectors may have reached the disk in half, and seem to be of an early record. The one
+            // before it does not.
+            let torn = files.distrusts();
+            let keep = gallop(count, |at| Ok(is_before(at)? && (!torn || at == 0 || is_before(at - 1)?)))?;
             self.max_offset.store(base + keep, Ordering::Release);
             let is_last = keep > 0 || has_units && bases.first() == Some(base);
             if !is_last {
