@@ -10,9 +10,11 @@
 //! | 2080 | end of the log at a clean stop, else -1 |
 //! | 2088 | CRC-32 of Java's 48 bytes, durable and clean end: when Java has run meanwhile, it does not fit |
 //! | 2096 | the index before this offset is on the disk; less than durable only while it is built again |
-//! | 2104 | consume queues: how many, then (2112) the hash of their names; see [`crate::inventory`] |
-//! | 2120 | index files, likewise |
+//! | 2104 | retired: 0. Else a version that kept an inventory of the directories of consume queues here, and none at 2144, has had the store since |
+//! | 2120 | index files: how many, then (2128) the hash of their names; see [`crate::inventory`] |
 //! | 2136 | end of the log when the last consume queue was deleted: none is built again from before it |
+//! | 2144 | files of consume queues, like 2120 |
+//! | 2160 | those of them whose names are on the disk: what there must be after a loss of power |
 
 use std::fs::File;
 use std::io;
@@ -22,6 +24,7 @@ use codec::checkpoint::{Checkpoint, FILE_LEN};
 use parking_lot::Mutex;
 
 use crate::core::Core;
+use crate::fs::FileSystem;
 use crate::inventory::Inventory;
 use crate::mmap::MappedCells;
 use crate::offline::OwnCheckpoint;
@@ -34,9 +37,11 @@ const BOOT_POSITION: u64 = 2072;
 const CLEAN_END_POSITION: u64 = 2080;
 const CRC_POSITION: u64 = 2088;
 const INDEX_DURABLE_POSITION: u64 = 2096;
-const QUEUES_POSITION: u64 = 2104;
+const RETIRED_POSITION: u64 = 2104;
 const INDEX_POSITION: u64 = 2120;
 const EMPTIED_POSITION: u64 = 2136;
+const QUEUE_FILES_POSITION: u64 = 2144;
+const SAFE_QUEUE_FILES_POSITION: u64 = 2160;
 
 /// What the checkpoint said when the store was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,12 +63,21 @@ pub(crate) struct Own {
     /// The machine has not been restarted: what was written is there, flushed or not.
     pub(crate) same_boot: bool,
     pub(crate) clean_end: Option<u64>,
-    /// The consume queues there were.
-    pub(crate) queues: Inventory,
+    /// The files of consume queues there were.
+    pub(crate) queue_files: NotedFiles,
     /// The index files there were.
     pub(crate) index: Inventory,
     /// All queues of messages before it were deleted by hand.
     pub(crate) emptied: u64,
+}
+
+/// The files of consume queues.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NotedFiles {
+    /// All of them.
+    pub(crate) made: Inventory,
+    /// Those whose names are on the disk.
+    pub(crate) safe: Inventory,
 }
 
 /// The open file.
@@ -79,9 +93,10 @@ struct Values {
     java: Checkpoint,
     durable: i64,
     clean_end: i64,
-    queues: Inventory,
+    /// `None` until it has been compared with what there is.
+    queue_files: Option<NotedFiles>,
     index: Inventory,
-    /// What there was before is compared with what there is until recovery is done; only then it is overwritten.
+    /// What there was before of the index is compared with what there is until recovery is done; only then it is overwritten.
     begun: bool,
 }
 
@@ -105,7 +120,7 @@ impl StoreCheckpoint {
             java,
             durable: cells.load_i64(DURABLE_POSITION),
             clean_end: -1,
-            queues: Inventory::default(),
+            queue_files: None,
             index: Inventory::default(),
             begun: false,
         });
@@ -144,11 +159,14 @@ impl StoreCheckpoint {
     /// # Errors
     /// What the system said.
     pub(crate) fn begin_recovery(&self, core: &Core, offset: u64) -> io::Result<()> {
-        if self.values.lock().durable <= as_i64(offset) {
+        let dispatched = self.cells.load_i64(DISPATCHED_POSITION);
+        if self.values.lock().durable.max(dispatched) <= as_i64(offset) {
             return Ok(());
         }
-        self.change(|values| values.durable = as_i64(offset));
-        self.flush(core)
+        // Or what comes after a kill would begin where the queues had come to before.
+        self.set_dispatched(offset.min(u64::try_from(dispatched).unwrap_or(0)));
+        self.change(|values| values.durable = values.durable.min(as_i64(offset)));
+        self.flush(&*core.fs)
     }
 
     /// The index lacks messages from `offset` on, until the next [`StoreCheckpoint::set_durable`].
@@ -161,19 +179,23 @@ impl StoreCheckpoint {
         self.cells.store_i64(EMPTIED_POSITION, as_i64(end));
     }
 
-    /// Consume queues come or go.
-    pub(crate) fn note_queues(&self, change: impl FnOnce(&mut Inventory)) {
-        self.change(|values| change(&mut values.queues));
+    /// These files of consume queues are there, on the disk; from here on the checkpoint keeps step with them.
+    pub(crate) fn set_queue_files(&self, found: Inventory) {
+        self.change(|values| values.queue_files = Some(NotedFiles { made: found, safe: found }));
+    }
+
+    /// Files of consume queues come or go.
+    pub(crate) fn note_queue_files(&self, change: impl FnOnce(&mut NotedFiles)) {
+        self.change(|values| {
+            if let Some(files) = &mut values.queue_files {
+                change(files);
+            }
+        });
     }
 
     /// Index files come or go.
     pub(crate) fn note_index(&self, change: impl FnOnce(&mut Inventory)) {
         self.change(|values| change(&mut values.index));
-    }
-
-    /// The consume queues there are.
-    pub(crate) fn queues(&self) -> Inventory {
-        self.values.lock().queues
     }
 
     /// Log, queues and index are on the disk up to `durable`; the last record before it has this store time and begins
@@ -199,8 +221,8 @@ impl StoreCheckpoint {
 
     /// # Errors
     /// What the system said.
-    pub(crate) fn flush(&self, core: &Core) -> io::Result<()> {
-        core.fs.sync_data(&self.file)
+    pub(crate) fn flush(&self, fs: &dyn FileSystem) -> io::Result<()> {
+        fs.sync_data(&self.file)
     }
 
     fn change(&self, change: impl FnOnce(&mut Values)) {
@@ -218,14 +240,21 @@ impl StoreCheckpoint {
             self.cells.store_i64(position, field);
         }
         if values.begun {
-            for (position, inventory) in [(QUEUES_POSITION, values.queues), (INDEX_POSITION, values.index)] {
-                self.cells.store_i64(position, inventory.count);
-                self.cells.store_i64(position + 8, inventory.hash);
-            }
+            self.store(INDEX_POSITION, values.index);
+        }
+        if let Some(NotedFiles { made, safe }) = values.queue_files {
+            self.store(QUEUE_FILES_POSITION, made);
+            self.store(SAFE_QUEUE_FILES_POSITION, safe);
+            self.store(RETIRED_POSITION, Inventory::default());
         }
         self.cells.store_i64(DURABLE_POSITION, values.durable);
         self.cells.store_i64(CLEAN_END_POSITION, values.clean_end);
         self.cells.store_u32(CRC_POSITION, crc(&values.java, values.durable, values.clean_end));
+    }
+
+    fn store(&self, position: u64, inventory: Inventory) {
+        self.cells.store_i64(position, inventory.count);
+        self.cells.store_i64(position + 8, inventory.hash);
     }
 }
 
@@ -240,10 +269,17 @@ fn own(core: &Core, cells: &MappedCells, java: &Checkpoint) -> Option<Own> {
         dispatched: u64::try_from(cells.load_i64(DISPATCHED_POSITION)).ok()?,
         same_boot: cells.load_i64(BOOT_POSITION) == boot_hash(core),
         clean_end: u64::try_from(clean_end).ok(),
-        queues: inventory(cells, QUEUES_POSITION),
+        queue_files: queue_files(cells),
         index: inventory(cells, INDEX_POSITION),
         emptied: u64::try_from(cells.load_i64(EMPTIED_POSITION)).unwrap_or(0),
     })
+}
+
+fn queue_files(cells: &MappedCells) -> NotedFiles {
+    if inventory(cells, RETIRED_POSITION) != Inventory::default() {
+        return NotedFiles::default();
+    }
+    NotedFiles { made: inventory(cells, QUEUE_FILES_POSITION), safe: inventory(cells, SAFE_QUEUE_FILES_POSITION) }
 }
 
 fn inventory(cells: &MappedCells, position: u64) -> Inventory {

@@ -187,18 +187,34 @@ impl Cleaner {
             return Ok(());
         }
         self.queues.set_log_min(log_min);
+        let mut expired = Vec::new();
         for queue in self.queues.all() {
             if self.core.stopping() {
-                return Ok(());
+                break;
             }
             queue.load(self.queues.files())?;
             let _gate = self.gate.lock();
             if !queue.is_deleted() {
-                queue.delete_expired_files(self.queues.files(), log_min)?;
+                if queue.strike_off_expired(self.queues.files(), log_min)? {
+                    expired.push(Arc::clone(&queue));
+                }
                 if queue.batch().is_none() {
                     self.queues.ext().delete_expired_files(&queue, self.queues.files())?;
                 }
             }
+        }
+        if !expired.is_empty() {
+            self.checkpoint.flush(&*self.core.fs)?;
+        }
+        for queue in expired {
+            let _gate = self.gate.lock();
+            // A deleted one has no files, but one of the same name may.
+            if !queue.is_deleted() {
+                queue.remove_struck_off(self.queues.files())?;
+            }
+        }
+        if self.core.stopping() {
+            return Ok(());
         }
         if let Some(index) = &self.index {
             index.delete_expired(&self.core, log_min, &self.deleted)?;
@@ -234,8 +250,8 @@ impl Cleaner {
             }
         });
         // On the disk before the queues go, or a loss of power between the two would bring them back.
-        self.queues.files().strike_off(queues);
-        self.checkpoint.flush(&self.core)?;
+        queues.iter().for_each(|queue| self.queues.files().strike_off_all(queue));
+        self.checkpoint.flush(&*self.core.fs)?;
         for queue in queues {
             queue.close();
             let files = queue.files(self.queues.files());

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwapOption;
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use parking_lot::Mutex;
-use tracing::error;
 
 use crate::batch_consume_queue::BatchConsumeQueue;
+use crate::inventory::Inventory;
 use crate::mapped_file_queue::file_offset;
 use crate::queue_files::QueueFiles;
 
@@ -37,8 +37,10 @@ pub(crate) struct Queue {
     /// First unit of the file that is on the list of files to be flushed, or [`NONE`].
     pub(crate) dirty_base: AtomicI64,
     loaded: AtomicBool,
-    /// It has a directory, and the checkpoint knows of it.
-    on_disk: AtomicBool,
+    /// Its files, as far as the checkpoint knows of them.
+    noted: Mutex<Inventory>,
+    /// Files before this unit are struck off and may be removed.
+    struck_off: AtomicI64,
     deleted: AtomicBool,
     load: Mutex<()>,
     hot: ArcSwapOption<QueueFile>,
@@ -75,7 +77,8 @@ impl Queue {
             first_base: AtomicI64::new(NONE),
             dirty_base: AtomicI64::new(NONE),
             loaded: AtomicBool::new(false),
-            on_disk: AtomicBool::new(false),
+            noted: Mutex::default(),
+            struck_off: AtomicI64::new(0),
             deleted: AtomicBool::new(false),
             load: Mutex::new(()),
             hot: ArcSwapOption::empty(),
@@ -117,9 +120,9 @@ impl Queue {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// It has a directory now, or none any more. Returns how it was before.
-    pub(crate) fn set_on_disk(&self, on_disk: bool) -> bool {
-        self.batch.as_ref().map_or(self, |batch| batch.units()).on_disk.swap(on_disk, Ordering::AcqRel)
+    /// Its files, as far as the checkpoint knows of them.
+    pub(crate) fn noted(&self) -> &Mutex<Inventory> {
+        &self.batch.as_ref().map_or(self, |batch| batch.units()).noted
     }
 
     pub(crate) fn is_deleted(&self) -> bool {
@@ -193,19 +196,11 @@ impl Queue {
             bases.push(files.base_of(position));
         }
         bases.sort_unstable();
-        for pair in bases.windows(2) {
-            let &[before, after] = pair else { continue };
-            if before + files.units_per_file() != after {
-                let path = files.file_path(self, before + files.units_per_file());
-                error!(path = %path.display(), "a consume-queue file is missing, its messages cannot be got; \
-                    to build the queue again, stop the broker and: mqstore rebuild queues");
-            }
-        }
         if let Some(last) = bases.last().copied() {
             let path = files.file_path(self, last);
             let len = files.fs().len(&files.fs().open(&path)?)?;
             if len == 0 {
-                files.fs().remove_file(&path)?;
+                files.remove_file(self, last)?;
                 bases.pop();
             } else if len != files.file_bytes() {
                 return Err(invalid(format!(
@@ -227,16 +222,19 @@ impl Queue {
             let file = self.open_file(files, *base)?;
             let has_units = files.fs().len(&file.file)? > 0;
             let count = if has_units { files.units_per_file() } else { 0 };
-            let keep = gallop(count, |at| {
+            let is_before = |at: i64| -> io::Result<bool> {
                 let unit = read_unit(files, &file, at)?;
                 Ok(unit.is_written() && unit.physical_offset < log_end)
-            })?;
+            };
+            // A unit that lies in two sectors may have reached the disk in half, and seem to be of an early record. The one
+            // before it does not.
+            let torn = files.distrusts();
+            let keep = gallop(count, |at| Ok(is_before(at)? && (!torn || at == 0 || is_before(at - 1)?)))?;
             self.max_offset.store(base + keep, Ordering::Release);
             let is_last = keep > 0 || has_units && bases.first() == Some(base);
             if !is_last {
                 self.close();
-                files.fs().remove_file(&files.file_path(self, *base))?;
-                files.note_created(self);
+                files.remove_file(self, *base)?;
             } else if keep < count && (files.distrusts() || read_unit(files, &file, keep)?.is_written()) {
                 self.clear(files, &file, keep)?;
             }
@@ -272,8 +270,7 @@ impl Queue {
                 break;
             }
             self.close();
-            files.fs().remove_file(&files.file_path(self, *base))?;
-            files.note_created(self);
+            files.remove_file(self, *base)?;
         }
         if bases.first().is_none_or(|first| *first >= queue_offset) {
             self.first_base.store(NONE, Ordering::Release);
@@ -326,27 +323,44 @@ impl Queue {
         Ok(())
     }
 
-    /// Removes files all of whose records lie before `log_min`, never the last one. Returns how many went.
+    /// Strikes off files all of whose records lie before `log_min`, never the last one. Returns whether there are files to
+    /// remove. When the checkpoint is flushed, [`Queue::remove_struck_off`] may be called.
     /// # Errors
     /// What the system said.
-    pub(crate) fn delete_expired_files(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<usize> {
+    pub(crate) fn strike_off_expired(self: &Arc<Self>, files: &QueueFiles, log_min: u64) -> io::Result<bool> {
         self.correct_min_offset(files, log_min)?;
         if let Some(batch) = &self.batch {
-            return batch.units().delete_expired_files(batch.files(), log_min);
+            return batch.units().strike_off_expired(batch.files(), log_min);
         }
-        let mut deleted = 0;
         let first_base = self.first_base.load(Ordering::Acquire);
-        let mut base = first_base;
-        while base != NONE && base + files.units_per_file() <= self.min_offset() {
-            if base + files.units_per_file() >= self.max_offset() {
-                break;
-            }
+        if first_base == NONE {
+            return Ok(false);
+        }
+        // What is left from a removal that failed is not struck off twice.
+        let mut base = first_base.max(self.struck_off.load(Ordering::Acquire));
+        while base + files.units_per_file() <= self.min_offset() && base + files.units_per_file() < self.max_offset() {
+            files.strike_off(self, base);
+            base += files.units_per_file();
+        }
+        self.struck_off.store(base, Ordering::Release);
+        Ok(first_base < base)
+    }
+
+    /// Removes the files that are struck off.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn remove_struck_off(&self, files: &QueueFiles) -> io::Result<()> {
+        if let Some(batch) = &self.batch {
+            return batch.units().remove_struck_off(batch.files());
+        }
+        let end = self.struck_off.load(Ordering::Acquire);
+        let mut base = self.first_base.load(Ordering::Acquire);
+        while base != NONE && base < end {
             files.fs().remove_file(&files.file_path(self, base))?;
             base += files.units_per_file();
             self.first_base.store(base, Ordering::Release);
-            deleted += 1;
         }
-        Ok(deleted)
+        Ok(())
     }
 
     /// The physical offset behind the last record of the queue; `None` when it has none.
@@ -497,7 +511,7 @@ impl Queue {
             }
             other => other?,
         };
-        files.note_created(self);
+        files.note_created(self, base);
         let file = Arc::new(QueueFile { base, file });
         self.hot.store(Some(Arc::clone(&file)));
         files.keep_open(self);

@@ -155,6 +155,6 @@ impl Checkpointer {
         }
         let store_timestamp = last_record.and_then(|offset| self.flusher.log.store_timestamp_at(offset)).unwrap_or(0);
         self.flusher.checkpoint.set_durable(durable, store_timestamp, last_record);
-        self.flusher.checkpoint.flush(core)
+        self.flusher.checkpoint.flush(&*core.fs)
     }
 }

@@ -199,7 +199,7 @@ impl Index {
             };
             // On the disk before the file goes, or it would seem lost after a loss of power between the two.
             self.checkpoint.note_index(|files| files.remove(&first.name()));
-            self.checkpoint.flush(core)?;
+            self.checkpoint.flush(&*core.fs)?;
             remove_for_good(core, &first.path)?;
             self.files.rcu(|files| files.iter().filter(|file| !Arc::ptr_eq(file, first)).cloned().collect::<Vec<_>>());
             deleted.add(Nameless::Index(Arc::clone(first)));
@@ -273,7 +273,7 @@ fn throw_away(
     checkpoint: &StoreCheckpoint,
 ) -> io::Result<()> {
     checkpoint.set_index_durable(rebuild_from.unwrap_or(0));
-    checkpoint.flush(core)?;
+    checkpoint.flush(&*core.fs)?;
     core.fs.create_dir_all(dir)?;
     for file in files {
         warn!(path = %file.path.display(), "index file may be incomplete, it will be built again");

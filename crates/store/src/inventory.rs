@@ -24,6 +24,16 @@ impl Inventory {
         self.hash ^= fnv_1a(name);
     }
 
+    pub(crate) fn add_all(&mut self, files: &Inventory) {
+        self.count += files.count;
+        self.hash ^= files.hash;
+    }
+
+    pub(crate) fn remove_all(&mut self, files: &Inventory) {
+        self.count -= files.count;
+        self.hash ^= files.hash;
+    }
+
     /// Whether something noted here is not in `found`. More than was noted is fine: files are noted after they are made,
     /// and struck off before they are removed.
     pub(crate) fn has_lost(&self, found: &Inventory) -> bool {
@@ -55,5 +65,10 @@ mod tests {
         less.remove("T1/0");
         assert_eq!(less, Inventory::of(["T2/1"]));
         assert!(!Inventory::default().has_lost(&noted));
+        let mut all = Inventory::of(["T3/0"]);
+        all.add_all(&noted);
+        assert_eq!(all, Inventory::of(["T1/0", "T2/1", "T3/0"]));
+        all.remove_all(&Inventory::of(["T1/0", "T3/0"]));
+        assert_eq!(all, Inventory::of(["T2/1"]));
     }
 }

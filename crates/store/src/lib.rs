@@ -78,6 +78,7 @@ mod message;
 mod mmap;
 pub mod offline;
 mod open;
+mod parallel;
 mod progress;
 mod put;
 mod queue_files;

@@ -14,7 +14,7 @@ use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::Queue;
 use crate::fs::FileSystem;
 use crate::inventory::Inventory;
-use crate::mapped_file_queue::file_name;
+use crate::mapped_file_queue::{file_name, file_offset};
 
 /// More dirty files than this are flushed with the whole file system.
 const MAX_SINGLE_FLUSHES: usize = 256;
@@ -43,6 +43,8 @@ pub(crate) struct QueueFiles {
 struct Dirty {
     files: Vec<(Arc<Queue>, i64)>,
     new_dirs: BTreeSet<PathBuf>,
+    /// Files whose names may not be on the disk yet.
+    made: Inventory,
 }
 
 impl QueueFiles {
@@ -191,31 +193,79 @@ impl QueueFiles {
         }
     }
 
-    /// A file of `queue` was made.
-    pub(crate) fn note_created(&self, queue: &Queue) {
-        self.note_on_disk(queue);
+    /// Notes the files that lie in the directory of `queue`. Returns those that are missing between them.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn note_found(&self, queue: &Queue) -> io::Result<Vec<PathBuf>> {
+        let dir = self.queue_dir(queue);
+        let mut positions = Vec::new();
+        let mut found = Inventory::default();
+        for item in self.fs.list(&dir)?.iter().filter(|item| !item.is_dir) {
+            if let Some(position) = file_offset(&item.name) {
+                positions.push(position);
+                found.add(&self.inventory_name(queue, position));
+            }
+        }
+        queue.noted().lock().add_all(&found);
+        positions.sort_unstable();
+        let gaps = positions.windows(2).filter_map(|pair| {
+            let &[before, after] = pair else { return None };
+            let next = before.saturating_add(self.file_bytes);
+            (next < after).then(|| dir.join(file_name(next)))
+        });
+        Ok(gaps.collect())
+    }
+
+    /// The file of `queue` with this first unit was made.
+    pub(crate) fn note_created(&self, queue: &Queue, base: i64) {
+        let file = self.inventory_of(queue, base);
+        queue.noted().lock().add_all(&file);
+        self.checkpoint.note_queue_files(|files| files.made.add_all(&file));
         let mut dirty = self.dirty.lock();
+        dirty.made.add_all(&file);
         dirty.new_dirs.insert(self.queue_dir(queue));
         dirty.new_dirs.insert(self.topic_dir(&queue.topic));
     }
 
-    /// `queue` has a directory.
-    pub(crate) fn note_on_disk(&self, queue: &Queue) {
-        if !queue.set_on_disk(true) {
-            self.checkpoint.note_queues(|queues| queues.add(&inventory_name(queue)));
-        }
+    /// The file of `queue` with this first unit is about to be removed. The checkpoint must be flushed before it is: after a
+    /// loss of power between the two it would seem to be lost.
+    pub(crate) fn strike_off(&self, queue: &Queue, base: i64) {
+        let file = self.inventory_of(queue, base);
+        queue.noted().lock().remove_all(&file);
+        self.checkpoint.note_queue_files(|files| {
+            files.made.remove_all(&file);
+            // One that is not there yet is added by the next flush.
+            files.safe.remove_all(&file);
+        });
     }
 
-    /// The directories of `deleted` are about to be removed.
-    pub(crate) fn strike_off(&self, deleted: &[Arc<Queue>]) {
-        for queue in deleted.iter().filter(|queue| queue.set_on_disk(false)) {
-            self.checkpoint.note_queues(|queues| queues.remove(&inventory_name(queue)));
-        }
+    /// [`QueueFiles::strike_off`] for all files of `queue`.
+    pub(crate) fn strike_off_all(&self, queue: &Queue) {
+        let all = std::mem::take(&mut *queue.noted().lock());
+        self.checkpoint.note_queue_files(|files| {
+            files.made.remove_all(&all);
+            files.safe.remove_all(&all);
+        });
     }
 
-    /// The queues that have a directory.
-    pub(crate) fn inventory(&self) -> Inventory {
-        self.checkpoint.queues()
+    /// Removes the file of `queue` with this first unit, for good with the next flush; for recovery.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn remove_file(&self, queue: &Queue, base: i64) -> io::Result<()> {
+        self.strike_off(queue, base);
+        self.checkpoint.flush(&*self.fs)?;
+        self.fs.remove_file(&self.file_path(queue, base))?;
+        self.dirty.lock().new_dirs.insert(self.queue_dir(queue));
+        Ok(())
+    }
+
+    fn inventory_of(&self, queue: &Queue, base: i64) -> Inventory {
+        Inventory::of([self.inventory_name(queue, self.position(base)).as_str()])
+    }
+
+    /// Queues of batches may have the names of others.
+    fn inventory_name(&self, queue: &Queue, position: u64) -> String {
+        format!("{}/{}/{}/{position}", self.unit_len, queue.topic, queue.queue_id)
     }
 
     /// How many files have changed since the last flush.
@@ -227,7 +277,7 @@ impl QueueFiles {
     /// # Errors
     /// What the system said; what was to be flushed is then unknown.
     pub(crate) fn flush(&self) -> io::Result<()> {
-        let Dirty { files, new_dirs } = std::mem::take(&mut *self.dirty.lock());
+        let Dirty { files, new_dirs, made } = std::mem::take(&mut *self.dirty.lock());
         if files.is_empty() && new_dirs.is_empty() {
             return Ok(());
         }
@@ -236,9 +286,16 @@ impl QueueFiles {
             let _ = queue.dirty_base.compare_exchange(*base, -1, Ordering::AcqRel, Ordering::Relaxed);
         }
         if files.len() + new_dirs.len() > MAX_SINGLE_FLUSHES {
-            return self.fs.sync_all(&self.root);
+            self.fs.sync_all(&self.root)?;
+        } else {
+            self.flush_each(&files, &new_dirs)?;
         }
-        for (queue, base) in &files {
+        self.checkpoint.note_queue_files(|files| files.safe.add_all(&made));
+        Ok(())
+    }
+
+    fn flush_each(&self, files: &[(Arc<Queue>, i64)], new_dirs: &BTreeSet<PathBuf>) -> io::Result<()> {
+        for (queue, base) in files {
             match self.fs.open(&self.file_path(queue, *base)) {
                 Ok(file) => self.fs.sync_data(&file)?,
                 // Deleted meanwhile, with its topic or because it expired.
@@ -254,10 +311,6 @@ impl QueueFiles {
         }
         Ok(())
     }
-}
-
-fn inventory_name(queue: &Queue) -> String {
-    format!("{}/{}", queue.topic, queue.queue_id)
 }
 
 /// A quarter of the descriptors this process may have.

@@ -3,15 +3,18 @@
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tracing::warn;
 
 use crate::batch_consume_queue::{BatchConsumeQueue, QueueType};
 use crate::consume_queue::Queue;
 use crate::consume_queue_ext::ConsumeQueueExt;
+use crate::inventory::Inventory;
+use crate::parallel;
 use crate::queue_files::QueueFiles;
 
 const SHARDS: usize = 64;
@@ -30,8 +33,8 @@ pub(crate) struct QueueTable {
 }
 
 impl QueueTable {
-    /// Lists the queues that have a directory; none of them is opened. `batch_topics` are those whose queues hold batches,
-    /// as far as they are known.
+    /// Lists the queues that have a directory, and their files; none of them is opened. `batch_topics` are those whose queues
+    /// hold batches, as far as they are known. Returns too which files are missing between others.
     /// # Errors
     /// What the system said.
     pub(crate) fn open(
@@ -39,7 +42,7 @@ impl QueueTable {
         batch_files: Arc<QueueFiles>,
         ext: ConsumeQueueExt,
         batch_topics: &[String],
-    ) -> io::Result<QueueTable> {
+    ) -> io::Result<(QueueTable, Vec<PathBuf>)> {
         let table = QueueTable {
             hasher: FixedState::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -48,26 +51,42 @@ impl QueueTable {
             ext,
             batch_topics: RwLock::default(),
         };
-        for topic in table.files.fs().list(table.files.root())?.iter().filter(|item| item.is_dir) {
-            for queue in table.files.fs().list(&table.files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
-                if let Ok(queue_id) = queue.name.parse::<i32>() {
-                    let queue = table.find_or_insert(&topic.name, queue_id);
-                    table.files.note_on_disk(&queue);
-                }
-            }
-        }
+        let mut missing = table.list(&table.files, QueueType::Simple)?;
         batch_topics.iter().for_each(|topic| table.set_type(topic, QueueType::Batch));
-        let files = Arc::clone(&table.batch_files);
-        for topic in files.fs().list(files.root())?.iter().filter(|item| item.is_dir) {
+        missing.append(&mut table.list(&table.batch_files, QueueType::Batch)?);
+        missing.sort_unstable();
+        Ok((table, missing))
+    }
+
+    fn list(&self, files: &QueueFiles, queue_type: QueueType) -> io::Result<Vec<PathBuf>> {
+        let missing = Mutex::new(Vec::new());
+        let topics = files.fs().list(files.root())?;
+        parallel::try_for_each(&topics, |topic| {
+            if !topic.is_dir {
+                return Ok(());
+            }
             for queue in files.fs().list(&files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
                 if let Ok(queue_id) = queue.name.parse::<i32>() {
-                    table.set_type(&topic.name, QueueType::Batch);
-                    let queue = table.find_or_insert(&topic.name, queue_id);
-                    table.files.note_on_disk(&queue);
+                    if queue_type == QueueType::Batch {
+                        self.set_type(&topic.name, queue_type);
+                    }
+                    let queue = self.find_or_insert(&topic.name, queue_id);
+                    let gaps = files.note_found(&queue)?;
+                    if !gaps.is_empty() {
+                        missing.lock().extend(gaps);
+                    }
                 }
             }
-        }
-        Ok(table)
+            Ok(())
+        })?;
+        Ok(missing.into_inner())
+    }
+
+    /// The files of all queues, as far as the checkpoint knows of them.
+    pub(crate) fn inventory(&self) -> Inventory {
+        let mut inventory = Inventory::default();
+        self.all().iter().for_each(|queue| inventory.add_all(&queue.noted().lock()));
+        inventory
     }
 
     /// How queues of a topic are made.

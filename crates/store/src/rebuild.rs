@@ -4,22 +4,26 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use codec::consume_queue::Unit;
 use foldhash::fast::FixedState;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::checkpoint::Own;
+use crate::checkpoint::{Own, StoreCheckpoint};
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::consume_queue::{Entry as QueueEntry, Queue};
+use crate::core::Core;
 use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
 use crate::index::LastExit;
+use crate::inventory::Inventory;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
 use crate::queue_files::QueueFiles;
+use crate::queue_table::QueueTable;
 use crate::record::{Check, Step, step};
 use crate::recovery::{Log, load_all};
 use crate::scan::{Piece, Scan};
@@ -27,8 +31,38 @@ use crate::scan::{Piece, Scan};
 /// Records whose units are kept until they are written, 6 MB.
 const MAX_PENDING: usize = 64 * 1024;
 
+/// Notes the files of consume queues there are. Returns what was noted before, if some of that is gone; then the checkpoint
+/// says that the queues are to be built again from the whole log, whatever stops this start.
+/// # Errors
+/// What the system said.
+pub(crate) fn note_files(
+    core: &Core,
+    queues: &QueueTable,
+    checkpoint: &StoreCheckpoint,
+    log: &Log,
+    last_exit: LastExit,
+    own: Option<&Own>,
+) -> io::Result<Option<Inventory>> {
+    let found = queues.inventory();
+    let noted = own.map(|own| match last_exit {
+        LastExit::Clean | LastExit::Killed => own.queue_files.made,
+        LastExit::Unknown { .. } => own.queue_files.safe,
+    });
+    let lost = noted.filter(|noted| log.min < log.end && noted.has_lost(&found));
+    if lost.is_some() {
+        checkpoint.begin_recovery(core, oldest(own, log))?;
+    }
+    checkpoint.set_queue_files(found);
+    Ok(lost)
+}
+
+/// Where the records begin that may have to be in queues.
+fn oldest(own: Option<&Own>, log: &Log) -> u64 {
+    own.map_or(0, |own| own.emptied).clamp(log.min, log.start)
+}
+
 /// Reads the log as far back as needed. `index_from`: the index lacks messages from there on; `own`: what the checkpoint
-/// says, unless a Java broker had the store since. Returns from where the log was read.
+/// says, unless a Java broker had the store since; `lost`: see [`note_files`]. Returns from where the log was read.
 /// # Errors
 /// See [`OpenError`].
 pub(crate) fn dispatch(
@@ -37,6 +71,7 @@ pub(crate) fn dispatch(
     last_exit: LastExit,
     index_from: Option<u64>,
     own: Option<&Own>,
+    lost: Option<Inventory>,
 ) -> Result<u64, OpenError> {
     let queues = Arc::clone(&dispatcher.queues);
     let root = queues.files().root().to_owned();
@@ -51,12 +86,19 @@ pub(crate) fn dispatch(
         }
         queues.set_log_end(log.end);
     }
-    let oldest = own.map_or(0, |own| own.emptied).clamp(log.min, log.start);
+    let oldest = oldest(own, log);
     // Without our checkpoint nobody knows which queues there were; having none but those of batches is a loss, as a rule.
     let simple = queues.all().iter().filter(|queue| queue.batch().is_none()).count();
     let none = queues.len() == 0 || simple == 0 && own.is_none();
-    let queues_from = if none { oldest } else { log.start };
+    let queues_from = if none || lost.is_some() { oldest } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
+    if lost.is_some() {
+        warn!(
+            from = oldest,
+            to = log.end,
+            "files of consume queues are gone; queues are built again from the whole log"
+        );
+    }
     if from < log.start {
         checkpoint.begin_recovery(&dispatcher.core, queues_from).map_err(failed)?;
         info!(from, to = log.end, "consume queues or index are built again from the log");
@@ -64,13 +106,13 @@ pub(crate) fn dispatch(
     let indexed = dispatcher.index.as_ref().and_then(|index| index.index().end_phy_offset());
     // Of the last message some keys may be missing.
     let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
-    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0 };
+    let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0, lost: lost.is_some() };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {
         let key = key(&record.queue);
         if record.physical_offset >= queues_from
             && !missing.contains_key(&key)
-            && rebuild.apply(record, from == log.min)?
+            && rebuild.apply(record, queues_from == oldest)?
         {
             missing.insert(key, Arc::clone(&record.queue));
         }
@@ -80,16 +122,17 @@ pub(crate) fn dispatch(
         Ok(())
     });
     first.map_err(failed)?;
-    // Only now: after a loss of power the checkpoint may know of queues whose directories had not reached the disk, and
-    // which have just been made again.
-    let lost = queues_from > oldest && own.is_some_and(|own| own.queues.has_lost(&queues.files().inventory()));
-    if !lost && missing.is_empty() {
+    if lost.is_some_and(|noted| noted.has_lost(&queues.inventory())) {
+        error!(remedy = %remedy(&rebuild.dispatcher.core), "files of consume queues are gone, and not all of them could be \
+            made again: others follow on them, or the log has no more of their messages");
+    }
+    if missing.is_empty() {
         return Ok(from);
     }
-    warn!(some_are_gone = lost, lack_units = missing.len(), "consume queues are built again from the whole log");
+    warn!(lack_units = missing.len(), "consume queues are built again from the whole log");
     checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
     let second = rebuild.read_log(oldest, |rebuild, record, _| {
-        if lost || missing.contains_key(&key(&record.queue)) {
+        if missing.contains_key(&key(&record.queue)) {
             rebuild.apply(record, true)?;
         }
         Ok(())
@@ -105,11 +148,15 @@ struct Rebuild<'a> {
     tails: HashMap<usize, Tail, FixedState>,
     /// Records of all tails that are not written yet.
     pending: usize,
+    /// Files of queues are gone.
+    lost: bool,
 }
 
 /// The end of one queue.
 struct Tail {
     queue: Arc<Queue>,
+    /// The first message it had.
+    begin: i64,
     /// One behind the last message.
     end: i64,
     /// What the last unit points to; -1 when there is none, or a blank one.
@@ -123,7 +170,7 @@ impl Tail {
         let end = queue.max_offset();
         let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
         let newest = last.map_or(-1, |unit| unit.physical_offset);
-        Ok(Tail { queue: Arc::clone(queue), end, newest, pending: Vec::new() })
+        Ok(Tail { queue: Arc::clone(queue), begin: queue.min_offset(), end, newest, pending: Vec::new() })
     }
 
     /// Returns how many records were pending.
@@ -194,6 +241,11 @@ impl Rebuild<'_> {
         };
         // It is there already, or of a topic that was deleted since: the queue is further on in the log.
         if tail.end > 0 && tail.newest >= physical_offset {
+            if self.lost && queue_offset < tail.begin {
+                // Once.
+                tail.begin = 0;
+                tell_missing(&self.dispatcher.core, &queue.files(files).queue_dir(queue));
+            }
             return Ok(false);
         }
         if queue_offset > tail.end && !may_begin {
@@ -224,6 +276,24 @@ impl Rebuild<'_> {
         self.pending = 0;
         Ok(())
     }
+}
+
+/// Tells of a file, or of a queue without its first one, that a start does not make again: units are only ever appended.
+pub(crate) fn tell_missing(core: &Core, path: &Path) {
+    error!(path = %path.display(), remedy = %remedy(core), "a consume-queue file is missing before others, its messages \
+        cannot be got");
+}
+
+fn remedy(core: &Core) -> String {
+    let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    let root = &core.config.store_path_root_dir;
+    let logs = core.config.commit_log_paths();
+    let mut command = format!("stop the broker, then: mqstore rebuild queues --store {}", quoted(root));
+    if logs.iter().any(|path| *path != root.join("commitlog")) {
+        let logs: Vec<String> = logs.iter().map(|path| quoted(path)).collect();
+        command.push_str(&format!(" --commitlog {}", logs.join(",")));
+    }
+    command + " --apply"
 }
 
 /// Takes away what lies at the end of a queue and is no unit of it. A unit that lies in two sectors may have reached the

@@ -17,6 +17,7 @@ use crate::error::OpenError;
 use crate::index::{IndexFlushed, LastExit};
 use crate::log_files::{io_error, remove_for_good};
 use crate::mmap::MappedFile;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::queue_table::QueueTable;
 use crate::record::{Step, step};
@@ -263,22 +264,9 @@ pub(crate) fn check_queues(files: &[MappedFile], queues: &QueueTable, log: &Log)
     Ok(())
 }
 
-/// Loads every queue, which cuts units that point behind the end of the log. On a few threads: it is mostly waiting.
+/// Loads every queue, which cuts units that point behind the end of the log.
 pub(crate) fn load_all(queues: &QueueTable) -> io::Result<()> {
-    let all = queues.all();
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = all
-            .chunks(all.len().div_ceil(threads).max(1))
-            .map(|chunk| scope.spawn(|| chunk.iter().try_for_each(|queue| queue.load(queues.files()))))
-            .collect();
-        for worker in workers {
-            worker
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a thread panicked while loading consume queues")))?;
-        }
-        Ok(())
-    })
+    parallel::try_for_each(&queues.all(), |queue| queue.load(queues.files()))
 }
 
 /// The log is gone: queues and index speak of nothing. Java does the same.

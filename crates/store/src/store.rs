@@ -248,7 +248,7 @@ impl MessageStore {
         let root = &self.core.config.store_path_root_dir;
         self.checkpointer.checkpoint()?;
         self.checkpoint.set_clean_end(self.log.wrote());
-        self.checkpoint.flush(&self.core)?;
+        self.checkpoint.flush(&*self.core.fs)?;
         self.log.allocator().discard_next();
         self.core.fs.remove_file(&root.join("abort"))?;
         self.core.fs.sync_dir(root)

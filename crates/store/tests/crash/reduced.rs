@@ -119,6 +119,16 @@ fn a_torn_unit_of_a_record_that_is_gone_is_no_message() {
 }
 
 #[test]
+fn a_torn_unit_behind_others_that_are_missing_is_not_the_end() {
+    let mut case = Case::new(FlushDiskType::SyncFlush);
+    case.put(60, 10);
+    case.restart();
+    case.put(60, 10);
+    // Of unit 76 the end is missing; unit 102 has no offset, and a size.
+    check(case.lose(|path, sector| path.starts_with("consumequeue") && sector == Some(1536)));
+}
+
+#[test]
 fn a_topic_made_anew_begins_at_0_whatever_came_back_of_the_old_one() {
     let mut case = Case::with(Sizes { queue_units: 30, ..SIZES }, FlushDiskType::SyncFlush);
     case.put(40, 10);
