@@ -92,7 +92,6 @@ impl Delivery {
             properties.remove(name);
         }
         properties.set(property::WAIT, "false");
-        let properties = properties.encode();
         let message = Message {
             topic: &topic,
             queue_id,
@@ -104,7 +103,7 @@ impl Delivery {
             reconsume_times: record.reconsume_times,
             prepared_transaction_offset: 0,
             body: record.body,
-            properties: &properties,
+            properties: properties.as_str(),
         };
         match self.store.put(&message) {
             Ok(_) => true,

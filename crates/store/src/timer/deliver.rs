@@ -115,13 +115,13 @@ impl<'a> Waiting<'a> {
                 properties,
             })
         };
-        let mut result = put(&self.properties.encode());
+        let mut result = put(self.properties.as_str());
         if matches!(result, Err(PutError::PropertiesTooLarge { .. })) {
             // The message was accepted with properties to the brim: rather without these marks than not at all.
             for name in [names::TIMER_ENQUEUE_MS, names::TIMER_DEQUEUE_MS, names::TIMER_ROLL_TIMES] {
                 self.properties.remove(name);
             }
-            result = put(&self.properties.encode());
+            result = put(self.properties.as_str());
         }
         match result {
             Ok(_) => Ok(()),
