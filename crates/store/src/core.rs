@@ -177,7 +177,8 @@ impl Core {
 
     /// What is dispatched from here on makes another checkpoint due.
     pub(crate) fn begin_checkpoint(&self) {
-        self.checkpoint_due.store(false, Ordering::Release);
+        // Not a mere store: it must see what was done before the flag was set, or set again.
+        self.checkpoint_due.swap(false, Ordering::AcqRel);
     }
 
     /// Wakes the flush thread if it has nothing to do yet.
@@ -193,7 +194,7 @@ impl Core {
 
     /// What is appended from here on makes another flush due.
     pub(crate) fn begin_flush(&self) {
-        self.flush_due.store(false, Ordering::Release);
+        self.flush_due.swap(false, Ordering::AcqRel);
     }
 
     pub(crate) fn stopping(&self) -> bool {

@@ -274,6 +274,29 @@ fn a_clock_set_ahead_deletes_nothing() {
 }
 
 #[test]
+fn a_stop_while_files_are_deleted_does_not_wait_for_the_next_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = quiet(dir.path());
+    let clock = Arc::new(FakeClock::new(SystemClock.now_ms()));
+    let store = Arc::new(open_at(&config, &clock));
+    fill(&store);
+    let all = files(&store);
+    clock.advance(HOUR_MS);
+    // The cleaner wakes, deletes one file, and waits before the next.
+    store.set_retention(&StoreConfig {
+        file_reserved_time_hours: 0,
+        delete_when: (0..24).map(|hour| format!("{hour:02}")).collect::<Vec<_>>().join(";"),
+        delete_commit_log_files_interval_ms: HOUR_MS.unsigned_abs(),
+        ..config
+    });
+    eventually("a file is deleted", || files(&store) < all);
+    let stopped = Arc::clone(&store);
+    let stop = std::thread::spawn(move || stopped.shutdown());
+    eventually("the store stops", || stop.is_finished());
+    stop.join().unwrap();
+}
+
+#[test]
 fn expired_files_go_in_the_hours_of_delete_when_only() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(FakeClock::new(SystemClock.now_ms()));
