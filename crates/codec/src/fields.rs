@@ -3,6 +3,7 @@
 
 use crate::frame::SerializeType;
 use crate::json_scanner::{ScanError, Scanner};
+use crate::short_text;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 use std::borrow::Cow;
@@ -200,7 +201,12 @@ macro_rules! integer_field {
         impl FieldType for $t {
             const EXPECTED: &'static str = $expected;
             fn read(value: RawValue<'_>, _: &Fields) -> Option<Self> {
-                std::str::from_utf8(&value).ok()?.trim().parse().ok()
+                match value.as_ref() {
+                    digits @ [b'0'..=b'9', ..] if digits.len() <= size_of::<$t>() / 4 * 9 => digits.iter().try_fold(0, |sum, digit| {
+                        digit.is_ascii_digit().then(|| sum * 10 + <$t>::from(digit - b'0'))
+                    }),
+                    text => std::str::from_utf8(text).ok()?.trim().parse().ok(),
+                }
             }
             fn write(&self, field: &'static str, out: &mut FieldWriter<'_>) {
                 out.put(field, itoa::Buffer::new().format(*self));
@@ -306,7 +312,9 @@ impl FieldWriter<'_> {
 pub(crate) fn put_json_string(out: &mut BytesMut, text: &str) {
     out.put_u8(b'"');
     let mut rest = text.as_bytes();
-    while let Some(stop) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
+    let is_special =
+        |eight| short_text::below(eight, 0x20) | short_text::equal(eight, b'"') | short_text::equal(eight, b'\\');
+    while let Some(stop) = short_text::position(rest, is_special) {
         let (plain, special) = rest.split_at(stop);
         out.put_slice(plain);
         let Some((&special, tail)) = special.split_first() else { break };

@@ -16,6 +16,7 @@
 use crate::cursor::Cursor;
 use crate::error::CodecError;
 use crate::java_hash::{string_hash, string_hash_continued};
+use crate::properties::{self, names};
 
 /// Bytes of the header.
 pub const HEADER_LEN: u64 = 40;
@@ -138,12 +139,13 @@ impl Entry {
     /// Its 20 bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; 20] {
+        let fields = (u128::from(self.key_hash) << 96)
+            | (u128::from(self.phy_offset.cast_unsigned()) << 32)
+            | u128::from(self.time_diff_s.cast_unsigned());
         let mut bytes = [0; 20];
-        let fields = self.key_hash.to_be_bytes().into_iter().chain(self.phy_offset.to_be_bytes());
-        let fields = fields.chain(self.time_diff_s.to_be_bytes()).chain(self.previous.to_be_bytes());
-        for (byte, field) in bytes.iter_mut().zip(fields) {
-            *byte = field;
-        }
+        let (front, back) = bytes.split_at_mut(16);
+        front.copy_from_slice(&fields.to_be_bytes());
+        back.copy_from_slice(&self.previous.to_be_bytes());
         bytes
     }
 }
@@ -169,6 +171,17 @@ pub fn tag_hash(topic: &str, tags: &str) -> u32 {
     absolute(string_hash_continued(string_hash_continued(string_hash(topic), TAG_INDEX), tags))
 }
 
+/// The hashes under which a message is filed, in order: UNIQ_KEY, each item of KEYS, and as 5.5 does it the tags.
+/// Source: IndexService.buildIndex.
+pub fn hashes(topic: &str, properties: &str) -> impl Iterator<Item = u32> {
+    let [unique, keys, tags] = properties::get_all(properties, [names::UNIQ_KEY, names::KEYS, names::TAGS]);
+    let topic = string_hash(topic);
+    let filed = move |separator, key| absolute(string_hash_continued(string_hash_continued(topic, separator), key));
+    properties::keys_of(unique, keys)
+        .map(move |key| filed(TOPIC_KEY_SEPARATOR, key))
+        .chain(tags.map(move |tags| filed(TAG_INDEX, tags)))
+}
+
 fn absolute(hash: i32) -> u32 {
     hash.checked_abs().map_or(0, i32::unsigned_abs)
 }
@@ -186,11 +199,19 @@ mod tests {
     }
 
     #[test]
-    fn hashes() {
+    fn single_hashes() {
         assert_eq!(key_hash("T", "k"), string_hash("T#k").unsigned_abs());
         assert_eq!(tag_hash("T", "k"), string_hash("T#T#k").unsigned_abs());
         assert_eq!(absolute(i32::MIN), 0);
         assert_eq!(absolute(-5), 5);
+    }
+
+    #[test]
+    fn hashes_of_a_message() {
+        let properties = "TAGS\u{1}t\u{2}KEYS\u{1}k1 k2\u{2}UNIQ_KEY\u{1}u\u{2}";
+        let expect = [key_hash("T", "u"), key_hash("T", "k1"), key_hash("T", "k2"), tag_hash("T", "t")];
+        assert_eq!(hashes("T", properties).collect::<Vec<_>>(), expect);
+        assert_eq!(hashes("T", "").count(), 0);
     }
 
     #[test]

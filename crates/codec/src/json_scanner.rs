@@ -1,7 +1,7 @@
 //! A scanner for the JSON that fastjson reads: besides standard JSON it takes single quotes, unquoted names, numbers
 //! and objects as keys, trailing commas and comments. Used for command headers and, through [`crate::json`], for bodies.
 
-use memchr::{memchr, memchr2};
+use crate::short_text;
 use std::borrow::Cow;
 
 /// Objects and arrays may nest this deep; beyond it the text is refused, so that no input can exhaust the stack.
@@ -79,6 +79,11 @@ impl<'a> Scanner<'a> {
     /// Steps to the next member of an object or array that ends with `close`: false at its end. `first` tells whether
     /// a comma is due; superfluous commas are skipped as fastjson does.
     pub(crate) fn next_item(&mut self, close: u8, first: bool) -> Result<bool, ScanError> {
+        // What nearly every header consists of.
+        if !first && self.text.get(self.at..self.at + 2) == Some(b",\"") {
+            self.at += 1;
+            return Ok(true);
+        }
         if self.eat(close)? {
             return Ok(false);
         }
@@ -122,7 +127,7 @@ impl<'a> Scanner<'a> {
         }
         // Escapes become shorter; what is left of the text, or usually of the string, is enough.
         let rest = self.slice(self.at, self.text.len());
-        let mut out = Vec::with_capacity(plain.len() + memchr(quote, rest).unwrap_or(0));
+        let mut out = Vec::with_capacity(plain.len() + short_text::find(quote, rest).unwrap_or(0));
         out.extend_from_slice(plain);
         while self.text.get(self.at) == Some(&b'\\') {
             self.at += 1;
@@ -136,7 +141,8 @@ impl<'a> Scanner<'a> {
     /// The characters up to the end of the string or the next escape, which is not consumed.
     fn run(&mut self, quote: u8) -> Result<&'a [u8], ScanError> {
         let rest = self.slice(self.at, self.text.len());
-        let Some((plain, _)) = memchr2(quote, b'\\', rest).and_then(|len| rest.split_at_checked(len)) else {
+        let end = short_text::position(rest, |eight| short_text::equal(eight, quote) | short_text::equal(eight, b'\\'));
+        let Some((plain, _)) = end.and_then(|len| rest.split_at_checked(len)) else {
             self.at = self.text.len();
             return self.error("string without end");
         };
@@ -193,19 +199,46 @@ impl<'a> Scanner<'a> {
     }
 
     fn hex(&mut self, digits: usize) -> Result<u32, ScanError> {
-        let text = std::str::from_utf8(self.slice(self.at, self.at + digits)).unwrap_or_default();
-        match u32::from_str_radix(text, 16) {
-            Ok(value) if text.len() == digits && !text.starts_with('+') => {
-                self.at += digits;
-                Ok(value)
+        let digit = |b: &u8| char::from(*b).to_digit(16);
+        let value = self
+            .text
+            .get(self.at..self.at + digits)
+            .and_then(|text| text.iter().try_fold(0, |value, b| Some(value * 16 + digit(b)?)));
+        let Some(value) = value else { return self.error("bad hexadecimal escape") };
+        self.at += digits;
+        Ok(value)
+    }
+
+    /// Passes over an object of strings written without white space, as headers are; false, and nothing passed over, when
+    /// it is not one.
+    fn skip_plain_object(&mut self) -> bool {
+        let begin = self.at;
+        let mut behind = b"{\"";
+        loop {
+            if self.text.get(self.at..self.at + 2) != Some(behind) {
+                break;
             }
-            _ => self.error("bad hexadecimal escape"),
+            self.at += 1;
+            if self.skip_quoted(b'"').is_err() {
+                break;
+            }
+            behind = match (behind, self.text.get(self.at)) {
+                (b":\"", Some(b'}')) => {
+                    self.at += 1;
+                    return true;
+                }
+                (b":\"", _) => b",\"",
+                _ => b":\"",
+            };
         }
+        self.at = begin;
+        false
     }
 
     /// Passes over one value of any kind.
     pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), ScanError> {
         let close = match self.peek()? {
+            Some(b'{') if self.skip_plain_object() => return Ok(()),
             Some(b'{') => b'}',
             Some(b'[') => b']',
             Some(quote @ (b'"' | b'\'')) => return self.skip_quoted(quote),

@@ -23,5 +23,6 @@ pub mod timer;
 
 mod cursor;
 mod json_scanner;
+mod short_text;
 
 pub use error::CodecError;

@@ -5,7 +5,8 @@
 //! one name the last wins.
 
 use crate::error::CodecError;
-use memchr::memchr;
+use crate::short_text;
+use smallvec::SmallVec;
 
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
@@ -186,10 +187,11 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let len = memchr(PROPERTY_BYTE, self.rest).unwrap_or(self.rest.len());
+            let len = short_text::find(PROPERTY_BYTE, self.rest).unwrap_or(self.rest.len());
             let (pair, rest) = self.rest.split_at_checked(len)?;
             self.rest = rest.get(1..).unwrap_or_default();
-            let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|at| pair.split_at_checked(at)) else {
+            let name = short_text::find(NAME_VALUE_BYTE, pair);
+            let Some((name, value)) = name.and_then(|at| pair.split_at_checked(at)) else {
                 continue;
             };
             let value = value.get(1..).unwrap_or_default();
@@ -204,7 +206,20 @@ impl<'a> Iterator for Pairs<'a> {
 /// The value of `name`; of several the last, as in Java.
 #[must_use]
 pub fn get<'a>(properties: &'a str, name: &str) -> Option<&'a str> {
-    iter(properties).filter(|(found, _)| *found == name).last().map(|(_, value)| value)
+    let [value] = get_all(properties, [name]);
+    value
+}
+
+/// [`get`] for several names at once.
+#[must_use]
+pub fn get_all<'a, const N: usize>(properties: &'a str, names: [&str; N]) -> [Option<&'a str>; N] {
+    let mut values = [None; N];
+    for (found, value) in iter_bytes(properties.as_bytes()) {
+        if let Some((_, slot)) = names.iter().zip(&mut values).find(|(name, _)| name.as_bytes() == found) {
+            *slot = text_in(properties, value);
+        }
+    }
+    values
 }
 
 /// [`get`] over the bytes of a record; `None` too when the value is not UTF-8.
@@ -216,9 +231,13 @@ pub fn get_bytes<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
 
 /// The index keys of a message in the order in which they are indexed: UNIQ_KEY, then each item of KEYS.
 pub fn index_keys(properties: &str) -> impl Iterator<Item = &str> {
-    let unique = get(properties, names::UNIQ_KEY);
-    let keys = get(properties, names::KEYS).unwrap_or("");
-    unique.into_iter().chain(keys.split(KEY_SEPARATOR).filter(|key| !key.is_empty()))
+    let [unique, keys] = get_all(properties, [names::UNIQ_KEY, names::KEYS]);
+    keys_of(unique, keys)
+}
+
+pub(crate) fn keys_of<'a>(unique: Option<&'a str>, keys: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let keys = keys.unwrap_or("").split(KEY_SEPARATOR).filter(|key| !key.is_empty());
+    unique.into_iter().chain(keys)
 }
 
 /// A properties string being put together or changed: the text itself, without dropped pairs and duplicates, each pair
@@ -226,9 +245,13 @@ pub fn index_keys(properties: &str) -> impl Iterator<Item = &str> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Properties {
     text: String,
+    /// Where the pairs lie, in order.
+    places: Places,
 }
 
-/// Where a pair lies in the text.
+type Places = SmallVec<[Place; 12]>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     begin: usize,
     value: usize,
@@ -248,26 +271,27 @@ impl Properties {
     pub fn parse(properties: &str) -> Self {
         const MORE: usize = 128;
         let mut text = String::with_capacity(properties.len() + MORE);
-        if is_normal(properties) {
+        if let Some(places) = places_of_normal(properties) {
             text.push_str(properties);
-        } else {
-            // For each name where it appears first and the value it has last.
-            let mut order = Vec::new();
-            let mut values = std::collections::HashMap::new();
-            for (name, value) in iter(properties) {
-                if values.insert(name, value).is_none() {
-                    order.push(name);
-                }
-            }
-            order.iter().for_each(|name| push(&mut text, name, values.get(name).unwrap_or(&"")));
+            return Properties { text, places };
         }
-        Properties { text }
+        // For each name where it appears first and the value it has last.
+        let mut parsed = Properties { text, places: Places::new() };
+        let mut order = Vec::new();
+        let mut values = std::collections::HashMap::new();
+        for (name, value) in iter(properties) {
+            if values.insert(name, value).is_none() {
+                order.push(name);
+            }
+        }
+        order.iter().for_each(|name| parsed.push(name, values.get(name).unwrap_or(&"")));
+        parsed
     }
 
     /// The value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        let place = self.find(name)?;
+        let place = self.places.get(self.find(name)?)?;
         self.text.get(place.value..place.end)
     }
 
@@ -279,17 +303,23 @@ impl Properties {
             self.remove(name);
             return;
         }
-        match self.find(name) {
-            Some(place) => self.text.replace_range(place.value..place.end, value),
-            None => push(&mut self.text, name, value),
-        }
+        let Some((place, behind)) = self.find(name).and_then(|number| self.places.get_mut(number..)?.split_first_mut())
+        else {
+            return self.push(name, value);
+        };
+        self.text.replace_range(place.value..place.end, value);
+        let was = std::mem::replace(&mut place.end, place.value + value.len());
+        behind.iter_mut().for_each(|behind| behind.shift(was, place.end));
     }
 
     /// Takes `name` away and returns what it was.
     pub fn remove(&mut self, name: &str) -> Option<String> {
-        let place = self.find(name)?;
+        let number = self.find(name)?;
+        let place = self.places.remove(number);
         let value = self.text.get(place.value..place.end)?.to_owned();
-        self.text.replace_range(place.begin..place.end + PROPERTY_SEPARATOR.len_utf8(), "");
+        let end = place.end + PROPERTY_SEPARATOR.len_utf8();
+        self.text.replace_range(place.begin..end, "");
+        self.places.iter_mut().skip(number).for_each(|behind| behind.shift(end, place.begin));
         Some(value)
     }
 
@@ -301,7 +331,7 @@ impl Properties {
     /// Number of pairs.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.places.len()
     }
 
     /// Whether there is no pair.
@@ -322,45 +352,54 @@ impl Properties {
         self.text.clone()
     }
 
-    fn find(&self, name: &str) -> Option<Place> {
+    fn push(&mut self, name: &str, value: &str) {
+        let begin = self.text.len();
+        push(&mut self.text, name, value);
+        let value_at = begin + name.len() + NAME_VALUE_SEPARATOR.len_utf8();
+        self.places.push(Place { begin, value: value_at, end: value_at + value.len() });
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
         let text = self.text.as_bytes();
-        let mut begin = 0;
-        while let Some(rest) = text.get(begin..).filter(|rest| !rest.is_empty()) {
-            let len = memchr(PROPERTY_BYTE, rest)?;
-            let is_it = rest.starts_with(name.as_bytes()) && rest.get(name.len()) == Some(&NAME_VALUE_BYTE);
-            if is_it {
-                return Some(Place { begin, value: begin + name.len() + 1, end: begin + len });
-            }
-            begin += len + 1;
-        }
-        None
+        let is_it = |place: &Place| {
+            place.value - place.begin == name.len() + 1
+                && text.get(place.begin..place.value - 1).is_some_and(|found| found == name.as_bytes())
+        };
+        self.places.iter().position(is_it)
     }
 }
 
-/// Whether nothing of `properties` is dropped, no name occurs twice, and the last pair is ended. May deny it of many.
-fn is_normal(properties: &str) -> bool {
-    const MOST: usize = 32;
-    let mut names: [&[u8]; MOST] = [b""; MOST];
-    let mut rest = properties.as_bytes();
-    for count in 0..MOST {
-        if rest.is_empty() {
-            return true;
+impl Place {
+    /// What lay from `was` on lies from `is` on.
+    fn shift(&mut self, was: usize, is: usize) {
+        for at in [&mut self.begin, &mut self.value, &mut self.end] {
+            *at = *at - was + is;
         }
-        let Some((pair, behind)) = memchr(PROPERTY_BYTE, rest).and_then(|len| rest.split_at_checked(len)) else {
-            return false;
-        };
-        let Some((name, value)) = memchr(NAME_VALUE_BYTE, pair).and_then(|len| pair.split_at_checked(len)) else {
-            return false;
-        };
-        if name.is_empty() || value.len() < 2 || names.iter().take(count).any(|known| *known == name) {
-            return false;
-        }
-        if let Some(slot) = names.get_mut(count) {
-            *slot = name;
-        }
-        rest = behind.get(1..).unwrap_or_default();
     }
-    rest.is_empty()
+}
+
+/// Where the pairs of `properties` lie, if nothing of them is dropped, no name occurs twice, and the last pair is ended. May
+/// deny it of many.
+fn places_of_normal(properties: &str) -> Option<Places> {
+    const MOST: usize = 32;
+    let text = properties.as_bytes();
+    let name = |place: &Place| text.get(place.begin..place.value);
+    let mut places = Places::new();
+    let mut begin = 0;
+    while begin < text.len() {
+        let either = |eight| short_text::equal(eight, NAME_VALUE_BYTE) | short_text::equal(eight, PROPERTY_BYTE);
+        let name_len = short_text::position(text.get(begin..)?, either)?;
+        let value = begin + name_len + 1;
+        let len = short_text::find(PROPERTY_BYTE, text.get(value..)?)?;
+        let place = Place { begin, value, end: value + len };
+        let is_normal = name_len > 0 && len > 0 && text.get(value - 1) == Some(&NAME_VALUE_BYTE);
+        if !is_normal || places.len() == MOST || places.iter().any(|known| name(known) == name(&place)) {
+            return None;
+        }
+        places.push(place);
+        begin = place.end + 1;
+    }
+    Some(places)
 }
 
 /// Appends one pair to a properties string; puts the \u0002 that an earlier pair may lack first.
