@@ -4,7 +4,7 @@ use crate::channel::Channel;
 use crate::outbound::Outbound;
 use crate::stats::RemotingStats;
 use bytes::Bytes;
-use codec::command::{FLAG_RESPONSE, Language, Preamble};
+use codec::command::{Command, FLAG_RESPONSE, Language, Preamble};
 use codec::fields::{CommandHeader, Fields, NoHeader};
 use codec::frame::SerializeType;
 use protocol::response_code;
@@ -33,21 +33,39 @@ pub struct Request<H> {
     pub channel: Arc<Channel>,
     /// Nobody waits for an answer.
     pub oneway: bool,
+    pub(crate) to: ReplyTo,
+}
+
+/// What an answer must know of its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplyTo {
     pub(crate) opaque: i32,
     pub(crate) serialize_type: SerializeType,
+    pub(crate) oneway: bool,
+}
+
+impl ReplyTo {
+    pub(crate) fn of(command: &Command) -> ReplyTo {
+        ReplyTo { opaque: command.opaque, serialize_type: command.serialize_type, oneway: command.is_oneway() }
+    }
 }
 
 impl<H> Request<H> {
+    pub(crate) fn new(header: H, command: Command, to: ReplyTo, channel: &Arc<Channel>) -> Request<H> {
+        let Command { body, fields, code, version, language, .. } = command;
+        let channel = Arc::clone(channel);
+        Request { header, body, fields, code, version, language, channel, oneway: to.oneway, to }
+    }
+
     /// The same request with another form of its header.
     pub fn map<T>(self, change: impl FnOnce(H) -> T) -> Request<T> {
-        let Request { header, body, fields, code, version, language, channel, oneway, opaque, serialize_type } = self;
-        let header = change(header);
-        Request { header, body, fields, code, version, language, channel, oneway, opaque, serialize_type }
+        let Request { header, body, fields, code, version, language, channel, oneway, to } = self;
+        Request { header: change(header), body, fields, code, version, language, channel, oneway, to }
     }
 
     /// The duty to answer this request later, for [`Outcome::Parked`].
     pub fn slot<R>(&self) -> ReplySlot<R> {
-        ReplySlot::new(&self.channel, self.opaque, self.serialize_type, self.oneway)
+        ReplySlot::new(&self.channel, self.to)
     }
 }
 
@@ -169,17 +187,15 @@ impl<R> From<Reply<R>> for Outcome<R> {
 #[derive(Debug)]
 pub struct ReplySlot<R> {
     channel: Arc<Channel>,
-    opaque: i32,
-    serialize_type: SerializeType,
-    oneway: bool,
+    to: ReplyTo,
     open: bool,
     header: PhantomData<fn(R)>,
 }
 
 impl<R> ReplySlot<R> {
-    pub(crate) fn new(channel: &Arc<Channel>, opaque: i32, serialize_type: SerializeType, oneway: bool) -> Self {
+    pub(crate) fn new(channel: &Arc<Channel>, to: ReplyTo) -> Self {
         channel.begin_request();
-        ReplySlot { channel: channel.clone(), opaque, serialize_type, oneway, open: true, header: PhantomData }
+        ReplySlot { channel: channel.clone(), to, open: true, header: PhantomData }
     }
 
     /// The connection that waits.
@@ -197,8 +213,8 @@ impl<R: CommandHeader> ReplySlot<R> {
     /// Answers. A connection that was closed meanwhile swallows it.
     pub fn send(mut self, reply: Reply<R>) {
         self.open = false;
-        if !self.oneway {
-            self.channel.push(|out| push_reply(out, self.opaque, self.serialize_type, reply));
+        if !self.to.oneway {
+            self.channel.push(|out| push_reply(out, self.to, reply));
         }
     }
 }
@@ -206,22 +222,18 @@ impl<R: CommandHeader> ReplySlot<R> {
 impl<R> Drop for ReplySlot<R> {
     fn drop(&mut self) {
         self.channel.end_request();
-        if self.open && !self.oneway && !self.channel.is_closed() {
+        if self.open && !self.to.oneway && !self.channel.is_closed() {
             RemotingStats::count(&self.channel.stats().unanswered);
-            tracing::error!(opaque = self.opaque, peer = %self.channel.peer(), "request was dropped unanswered");
+            tracing::error!(opaque = self.to.opaque, peer = %self.channel.peer(), "request was dropped unanswered");
             let reply = Reply::<NoHeader>::error(response_code::SYSTEM_ERROR, "the broker dropped this request");
-            self.channel.push(|out| push_reply(out, self.opaque, self.serialize_type, reply));
+            self.channel.push(|out| push_reply(out, self.to, reply));
         }
     }
 }
 
 /// Appends an answer; one that does not fit in a frame becomes an error that says so.
-pub(crate) fn push_reply<R: CommandHeader>(
-    out: &mut Outbound,
-    opaque: i32,
-    serialize_type: SerializeType,
-    reply: Reply<R>,
-) {
+pub(crate) fn push_reply<R: CommandHeader>(out: &mut Outbound, to: ReplyTo, reply: Reply<R>) {
+    let ReplyTo { opaque, serialize_type, .. } = to;
     let preamble = Preamble {
         code: reply.code,
         version: protocol::CURRENT_VERSION,

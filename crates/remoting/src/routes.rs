@@ -3,7 +3,7 @@
 
 use crate::channel::Channel;
 use crate::outbound::Outbound;
-use crate::reply::{Outcome, Reply, ReplySlot, Request, push_reply};
+use crate::reply::{Outcome, Reply, ReplySlot, ReplyTo, Request, push_reply};
 use crate::stats::RemotingStats;
 use codec::command::Command;
 use codec::fields::{CommandHeader, NoHeader};
@@ -86,7 +86,7 @@ impl Routes {
             None => {
                 let remark = format!(" request type {} not supported", command.code);
                 let reply = Reply::error(response_code::REQUEST_CODE_NOT_SUPPORTED, remark);
-                answer::<NoHeader>(&command, out, reply);
+                answer::<NoHeader>(ReplyTo::of(&command), out, reply);
             }
         }
     }
@@ -104,29 +104,22 @@ struct Typed<O: Operation> {
 
 impl<O: Operation> Route for Typed<O> {
     fn handle(&self, command: Command, channel: &Arc<Channel>, out: &mut Outbound) {
+        let to = ReplyTo::of(&command);
         let header = match command.header::<O::Request>() {
             Ok(header) => header,
             Err(error) => {
                 let reply = Reply::error(response_code::SYSTEM_ERROR, error.to_string());
-                return answer::<O::Response>(&command, out, reply);
+                return answer::<O::Response>(to, out, reply);
             }
         };
-        let request = Request {
-            header,
-            body: command.body.clone(),
-            fields: command.fields.clone(),
-            code: command.code,
-            version: command.version,
-            language: command.language,
-            channel: channel.clone(),
-            oneway: command.is_oneway(),
-            opaque: command.opaque,
-            serialize_type: command.serialize_type,
-        };
+        let request = Request::new(header, command, to, channel);
         match &self.lane {
-            Lane::Connection => match run(&*self.processor, request) {
-                Outcome::Reply(reply) => answer(&command, out, reply),
-                Outcome::Later(reply) => later::<O>(&command, channel, reply),
+            Lane::Connection => match run(&*self.processor, request, channel) {
+                Outcome::Reply(reply) => answer(to, out, reply),
+                Outcome::Later(reply) => {
+                    let slot = ReplySlot::new(channel, to);
+                    tokio::spawn(async move { slot.send(reply.await) });
+                }
                 Outcome::Parked | Outcome::Silent => {}
             },
             Lane::Pool(pool) => {
@@ -137,7 +130,7 @@ impl<O: Operation> Route for Typed<O> {
                         "[OVERLOAD]system busy, start flow control for a while ({} lane full, {} requests wait)",
                         pool.name, pool.capacity
                     );
-                    return answer::<O::Response>(&command, out, Reply::error(response_code::SYSTEM_BUSY, remark));
+                    return answer::<O::Response>(to, out, Reply::error(response_code::SYSTEM_BUSY, remark));
                 }
                 tokio::spawn(on_pool(self.processor.clone(), pool.clone(), request));
             }
@@ -149,7 +142,11 @@ async fn on_pool<O: Operation>(processor: Arc<dyn Processor<O>>, pool: Arc<Pool>
     let slot = request.slot::<O::Response>();
     let permit = pool.running.clone().acquire_owned().await;
     pool.waiting.fetch_sub(1, Ordering::Relaxed);
-    let outcome = tokio::task::spawn_blocking(move || run(&*processor, request)).await;
+    let run = move || {
+        let channel = request.channel.clone();
+        run(&*processor, request, &channel)
+    };
+    let outcome = tokio::task::spawn_blocking(run).await;
     drop(permit);
     match outcome {
         Ok(Outcome::Reply(reply)) => slot.send(reply),
@@ -160,18 +157,12 @@ async fn on_pool<O: Operation>(processor: Arc<dyn Processor<O>>, pool: Arc<Pool>
     }
 }
 
-fn later<O: Operation>(
-    command: &Command,
-    channel: &Arc<Channel>,
-    reply: std::pin::Pin<Box<dyn Future<Output = Reply<O::Response>> + Send>>,
-) {
-    let slot = ReplySlot::new(channel, command.opaque, command.serialize_type, command.is_oneway());
-    tokio::spawn(async move { slot.send(reply.await) });
-}
-
 /// Runs a handler; one that panics is answered for, and its connection closed, since its state is in doubt.
-fn run<O: Operation>(processor: &dyn Processor<O>, request: Request<O::Request>) -> Outcome<O::Response> {
-    let channel = request.channel.clone();
+fn run<O: Operation>(
+    processor: &dyn Processor<O>,
+    request: Request<O::Request>,
+    channel: &Channel,
+) -> Outcome<O::Response> {
     match catch_unwind(AssertUnwindSafe(|| processor.process(request))) {
         Ok(outcome) => outcome,
         Err(panic) => {
@@ -192,8 +183,8 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without text")
 }
 
-fn answer<R: CommandHeader>(command: &Command, out: &mut Outbound, reply: Reply<R>) {
-    if !command.is_oneway() {
-        push_reply(out, command.opaque, command.serialize_type, reply);
+fn answer<R: CommandHeader>(to: ReplyTo, out: &mut Outbound, reply: Reply<R>) {
+    if !to.oneway {
+        push_reply(out, to, reply);
     }
 }
