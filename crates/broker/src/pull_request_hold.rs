@@ -104,7 +104,7 @@ impl PullRequestHold {
         self.wake(arrival.topic, arrival.queue_id, Wake::Arrived, |pull| {
             pull.queue_offset <= arrival.queue_offset
                 && pull.filter.by_queue_unit(arrival.tags_code)
-                && pull.filter.by_properties(arrival.properties)
+                && arrival.properties.with(|properties| pull.filter.by_properties(properties))
         });
     }
 
@@ -194,7 +194,15 @@ mod tests {
 
     fn arrival(queue_id: i32, queue_offset: i64, tags_code: i64) -> Arrival<'static> {
         let (topic, properties) = ("T", "");
-        Arrival { topic, queue_id, queue_offset, tags_code, properties, store_timestamp: 0, physical_offset: 0 }
+        Arrival {
+            topic,
+            queue_id,
+            queue_offset,
+            tags_code,
+            properties: properties.into(),
+            store_timestamp: 0,
+            physical_offset: 0,
+        }
     }
 
     #[test]

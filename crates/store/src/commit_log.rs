@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use codec::message::{BLANK_MAGIC_CODE, END_FILE_MIN_BLANK_LEN, PROP_CRC_LEN, patch, prop_crc};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::allocate::Allocator;
 use crate::consume_queue::Queue;
@@ -37,8 +38,12 @@ pub(crate) struct DispatchRecord {
     pub(crate) message_count: i16,
     pub(crate) tags_code: i64,
     pub(crate) store_timestamp: i64,
-    pub(crate) sys_flag: i32,
+    /// What the index files it under.
+    pub(crate) key_hashes: KeyHashes,
 }
+
+/// Hashes of the keys of a record; those of most fit without the heap.
+pub(crate) type KeyHashes = SmallVec<[u32; 4]>;
 
 impl DispatchRecord {
     pub(crate) fn end(&self) -> u64 {
@@ -86,7 +91,7 @@ pub(crate) struct EncodedRecord<'a> {
     /// The record says that it begins at this position of the queue: it can have no other.
     pub(crate) expects_offset: Option<i64>,
     pub(crate) tags_code: TagsCode,
-    pub(crate) sys_flag: i32,
+    pub(crate) key_hashes: KeyHashes,
     /// Where it went, once appended.
     pub(crate) place: PutResult,
 }
@@ -295,7 +300,7 @@ impl CommitLog {
         }
         writer.publish();
         let end = writer.file().first_offset() + writer.position();
-        for record in &*records {
+        for record in records {
             let place = record.place;
             if pending.len() >= MAX_PENDING || overflow_from.is_some() {
                 overflow_from.get_or_insert(place.physical_offset);
@@ -310,7 +315,7 @@ impl CommitLog {
                 message_count: record.message_count,
                 tags_code: record.tags_code.at(store_timestamp),
                 store_timestamp,
-                sys_flag: record.sys_flag,
+                key_hashes: std::mem::take(&mut record.key_hashes),
             });
         }
         *last_store_timestamp = store_timestamp;

@@ -2,7 +2,6 @@
 //! the listener. It alone writes queues and index. It works on the compact records that appends leave behind, a batch
 //! at a time, and reads the log again only when it fell behind by more than those can hold.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +11,8 @@ use std::time::Duration;
 use codec::batch_consume_queue::BatchUnit;
 use codec::consume_queue::Unit;
 use codec::consume_queue_ext::ExtUnit;
-use codec::index::{key_hash, tag_hash};
 use codec::message::sys_flag;
-use codec::properties::{self, names};
+use codec::properties::names;
 use parking_lot::Mutex;
 use tracing::debug;
 
@@ -28,10 +26,10 @@ use crate::core::{Core, Finding, is_no_space};
 use crate::disk_level::DiskLimit;
 use crate::error::PutError;
 use crate::index::IndexWriter;
-use crate::message::{Arrival, MessageArrivingListener};
+use crate::message::{Arrival, ArrivedProperties, MessageArrivingListener};
 use crate::mmap::MappedSlice;
 use crate::queue_table::QueueTable;
-use crate::record::{DelayLevels, Step, enters_queue, message_count, step};
+use crate::record::{DelayLevels, Step, enters_queue, key_hashes, message_count, step, text};
 
 /// Records dispatched together at most.
 const MAX_BATCH: usize = 1024;
@@ -220,18 +218,16 @@ impl Dispatcher {
 
     /// Which filters take the message, for the extension of its queue.
     fn bit_map(&self, record: &DispatchRecord) -> Vec<u8> {
-        let properties = properties_of(&self.log, record);
-        let properties = String::from_utf8_lossy(properties.as_deref().unwrap_or_default());
-        self.listener.bit_map(&record.queue.topic, &properties)
+        ArrivedProperties::of(&|| properties_of(&self.log, record))
+            .with(|properties| self.listener.bit_map(&record.queue.topic, properties))
     }
 
     fn write_index(&mut self, records: &[DispatchRecord]) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
         for record in records {
-            let properties = properties_of(&self.log, record);
-            let properties = text(properties.as_deref().unwrap_or_default());
-            key_hashes(record, &properties)
-                .try_for_each(|hash| index.put(&self.core, hash, record.physical_offset, record.store_timestamp))?;
+            for hash in &record.key_hashes {
+                index.put(&self.core, *hash, record.physical_offset, record.store_timestamp)?;
+            }
         }
         index.commit(&self.core)?;
         self.checkpoint.set_index_msg_timestamp(index.index().last_update().0);
@@ -240,15 +236,13 @@ impl Dispatcher {
 
     fn tell(&self, record: &DispatchRecord) {
         let Some(queue_offset) = record.queue_offset.filter(|_| !record.queue.is_deleted()) else { return };
-        let properties = properties_of(&self.log, record);
-        let properties = text(properties.as_deref().unwrap_or_default());
         self.listener.arriving(&Arrival {
             topic: &record.queue.topic,
             queue_id: record.queue.queue_id,
             queue_offset,
             tags_code: record.tags_code,
             store_timestamp: record.store_timestamp,
-            properties: &properties,
+            properties: ArrivedProperties::of(&|| properties_of(&self.log, record)),
             physical_offset: record.physical_offset,
         });
     }
@@ -304,7 +298,7 @@ impl Dispatcher {
             queue_offset: enters_queue(record.sys_flag).then_some(record.queue_offset),
             tags_code: self.delays.tags_code_of(record),
             store_timestamp: record.store_timestamp,
-            sys_flag: record.sys_flag,
+            key_hashes: key_hashes(&self.core.config, &record.topic_str(), &text(record.properties), record.sys_flag),
         })
     }
 
@@ -317,15 +311,14 @@ impl Dispatcher {
     }
 
     /// Puts the keys of a record into the index during recovery, those that it lacks when it knows the record.
-    pub(crate) fn index_recovered(&mut self, record: &DispatchRecord, properties: &[u8]) -> io::Result<()> {
+    pub(crate) fn index_recovered(&mut self, record: &DispatchRecord) -> io::Result<()> {
         let Some(index) = &mut self.index else { return Ok(()) };
-        let properties = text(properties);
-        key_hashes(record, &properties).try_for_each(|hash| {
-            if index.index().ends_with(&self.core, hash, record.physical_offset)? {
-                return Ok(());
+        for hash in &record.key_hashes {
+            if !index.index().ends_with(&self.core, *hash, record.physical_offset)? {
+                index.put(&self.core, *hash, record.physical_offset, record.store_timestamp)?;
             }
-            index.put(&self.core, hash, record.physical_offset, record.store_timestamp)
-        })
+        }
+        Ok(())
     }
 }
 
@@ -358,19 +351,4 @@ fn batch_unit(record: &DispatchRecord) -> BatchUnit {
 /// The properties string as it lies at the end of the record.
 fn properties_of(log: &CommitLog, record: &DispatchRecord) -> Option<MappedSlice> {
     log.files().slice(record.end() - u64::from(record.properties_len), record.properties_len)
-}
-
-/// Nearly always it is UTF-8, which is found out at once.
-fn text(properties: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(properties).map_or_else(|_| String::from_utf8_lossy(properties), Cow::Borrowed)
-}
-
-/// Hashes of UNIQ_KEY, each item of KEYS, and the tags, as Java 5.5 indexes them; none for rolled-back messages.
-/// Source: IndexService.buildIndex.
-fn key_hashes(record: &DispatchRecord, properties: &str) -> impl Iterator<Item = u32> {
-    let rolled_back = sys_flag::transaction_type(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK_TYPE;
-    let topic = &record.queue.topic;
-    let keys = properties::index_keys(properties).map(|key| key_hash(topic, key));
-    let tags = properties::get(properties, names::TAGS).map(|tags| tag_hash(topic, tags));
-    keys.chain(tags).filter(move |_| !rolled_back)
 }

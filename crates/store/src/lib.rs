@@ -102,7 +102,7 @@ pub use config::{FlushDiskType, StoreConfig};
 pub use disk_level::{DiskLevel, DiskLimit};
 pub use error::{FlushError, OpenError, PutError};
 pub use fs::{DirItem, DiskUsage, FileSystem, RealFileSystem};
-pub use message::{Arrival, Message, MessageArrivingListener, NoListener, PutResult};
+pub use message::{Arrival, ArrivedProperties, Message, MessageArrivingListener, NoListener, PutResult};
 pub use mmap::MappedSlice;
 pub use read::{
     AllMessages, Boundary, Extension, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter,

@@ -1,6 +1,10 @@
 //! What goes into the store, and what it tells when something arrived.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::mmap::MappedSlice;
+use crate::record::text;
 
 /// A message to be stored. All of it is written as it is; the store adds offsets and the store time.
 #[derive(Debug, Clone, Copy)]
@@ -85,9 +89,45 @@ pub struct Arrival<'a> {
     /// When it was stored, ms.
     pub store_timestamp: i64,
     /// Properties string.
-    pub properties: &'a str,
+    pub properties: ArrivedProperties<'a>,
     /// Position of the record in the commit log.
     pub physical_offset: u64,
+}
+
+/// The properties string of a message that arrived. It is read from the log when somebody asks, which few do.
+#[derive(Clone, Copy)]
+pub struct ArrivedProperties<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Text(&'a str),
+    Log(&'a dyn Fn() -> Option<MappedSlice>),
+}
+
+impl<'a> ArrivedProperties<'a> {
+    pub(crate) fn of(read: &'a dyn Fn() -> Option<MappedSlice>) -> Self {
+        ArrivedProperties(Source::Log(read))
+    }
+
+    /// What `look` makes of the text.
+    pub fn with<T>(&self, look: impl FnOnce(&str) -> T) -> T {
+        match self.0 {
+            Source::Text(properties) => look(properties),
+            Source::Log(read) => look(&text(read().as_deref().unwrap_or_default())),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for ArrivedProperties<'a> {
+    fn from(properties: &'a str) -> Self {
+        ArrivedProperties(Source::Text(properties))
+    }
+}
+
+impl fmt::Debug for ArrivedProperties<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with(|properties| write!(f, "{properties:?}"))
+    }
 }
 
 /// Is told of each message, in commit-log order, once it can be got. Called on the thread `store-dispatch`: quick, and

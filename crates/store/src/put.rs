@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use codec::message::{MAX_TOPIC_LEN_V1, RecordParts, reserve_prop_crc, sys_flag};
 use codec::properties::{self, MAX_PROPERTIES_LEN, Properties, names};
+use smallvec::SmallVec;
 
 use crate::commit_log::{AppendError, EncodedRecord};
 use crate::config::FlushDiskType;
@@ -12,7 +13,7 @@ use crate::consume_queue::Queue;
 use crate::core::Counters;
 use crate::error::PutError;
 use crate::message::{Message, PutResult};
-use crate::record::{enters_queue, is_torn, message_count};
+use crate::record::{enters_queue, is_torn, key_hashes, message_count};
 use crate::store::MessageStore;
 
 /// A record may be longer than maxMessageSize by this. Source: MessageExtEncoder.
@@ -101,31 +102,24 @@ impl MessageStore {
         if messages.is_empty() {
             return Ok(());
         }
-        let mut frames = Vec::new();
-        let mut single = (0, 0);
+        let mut frames = SmallVec::<[_; 1]>::with_capacity(messages.len());
         for message in messages {
             self.check(message).map_err(AppendError::Put)?;
             let start = scratch.len();
             let head_len = parts(message).encode_around_body(scratch);
             let head_len =
                 head_len.map_err(|_| AppendError::Put(PutError::Illegal { reason: "too long to encode" }))?;
-            single = (head_len, scratch.len() - start - head_len);
-            if messages.len() > 1 {
-                frames.push(single);
-            }
+            frames.push((head_len, scratch.len() - start - head_len));
         }
-        // One message, the common case, needs no heap.
-        let frames = if messages.len() > 1 { frames.as_slice() } else { std::slice::from_ref(&single) };
         let mut rest = scratch.as_mut_slice();
-        let mut records = smallest::Records::new(messages.len());
-        for (message, (head_len, tail_len)) in messages.iter().zip(frames) {
+        let mut records = SmallVec::<[_; 1]>::with_capacity(messages.len());
+        for (message, (head_len, tail_len)) in messages.iter().zip(&frames) {
             let (head, behind) = std::mem::take(&mut rest).split_at_mut(*head_len);
             let (tail, behind) = behind.split_at_mut(*tail_len);
             rest = behind;
             records.push(self.encoded(message, head, tail)?);
         }
-        let records = records.as_mut_slice();
-        self.log.append(records)?;
+        self.log.append(&mut records)?;
         let core = &self.core;
         if core.config.flush_disk_type == FlushDiskType::AsyncFlush {
             core.dispatch.notify();
@@ -162,7 +156,7 @@ impl MessageStore {
             len: u32::try_from(len).unwrap_or(u32::MAX),
             in_queue: enters_queue(message.sys_flag),
             tags_code: self.delays.tags_code(message.topic, get(names::TAGS), || get(names::DELAY)),
-            sys_flag: message.sys_flag,
+            key_hashes: key_hashes(&self.core.config, message.topic, message.properties, message.sys_flag),
             place: PutResult { physical_offset: 0, len: 0, queue_offset: 0, store_timestamp: 0 },
         })
     }
@@ -227,35 +221,5 @@ fn parts<'a>(message: &Message<'a>) -> RecordParts<'a> {
         body: message.body,
         topic: message.topic,
         properties: message.properties,
-    }
-}
-
-/// A list that keeps one item without the heap.
-mod smallest {
-    use crate::commit_log::EncodedRecord;
-
-    pub(super) enum Records<'a> {
-        One(Option<EncodedRecord<'a>>),
-        Many(Vec<EncodedRecord<'a>>),
-    }
-
-    impl<'a> Records<'a> {
-        pub(super) fn new(len: usize) -> Self {
-            if len <= 1 { Records::One(None) } else { Records::Many(Vec::with_capacity(len)) }
-        }
-
-        pub(super) fn push(&mut self, record: EncodedRecord<'a>) {
-            match self {
-                Records::One(one) => *one = Some(record),
-                Records::Many(many) => many.push(record),
-            }
-        }
-
-        pub(super) fn as_mut_slice(&mut self) -> &mut [EncodedRecord<'a>] {
-            match self {
-                Records::One(one) => one.as_mut_slice(),
-                Records::Many(many) => many,
-            }
-        }
     }
 }

@@ -108,7 +108,7 @@ pub(crate) fn dispatch(
     let indexed = indexed.map_or(0, |offset| u64::try_from(offset).unwrap_or(0));
     let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0, lost: lost.is_some() };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
-    let first = rebuild.read_log(from, |rebuild, record, properties| {
+    let first = rebuild.read_log(from, |rebuild, record| {
         let key = key(&record.queue);
         if record.physical_offset >= queues_from
             && !missing.contains_key(&key)
@@ -117,7 +117,7 @@ pub(crate) fn dispatch(
             missing.insert(key, Arc::clone(&record.queue));
         }
         if record.physical_offset >= indexed {
-            rebuild.dispatcher.index_recovered(record, properties)?;
+            rebuild.dispatcher.index_recovered(record)?;
         }
         Ok(())
     });
@@ -131,7 +131,7 @@ pub(crate) fn dispatch(
     }
     warn!(lack_units = missing.len(), "consume queues are built again from the whole log");
     checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
-    let second = rebuild.read_log(oldest, |rebuild, record, _| {
+    let second = rebuild.read_log(oldest, |rebuild, record| {
         if missing.contains_key(&key(&record.queue)) {
             rebuild.apply(record, true)?;
         }
@@ -186,11 +186,11 @@ impl Tail {
 }
 
 impl Rebuild<'_> {
-    /// Shows `visit` every record from `from` on, with its properties; then everything is written.
+    /// Shows `visit` every record from `from` on; then everything is written.
     fn read_log(
         &mut self,
         from: u64,
-        mut visit: impl FnMut(&mut Self, &DispatchRecord, &[u8]) -> io::Result<()>,
+        mut visit: impl FnMut(&mut Self, &DispatchRecord) -> io::Result<()>,
     ) -> io::Result<()> {
         let files = self.dispatcher.log.files().files();
         let files: Vec<&MappedFile> = files.iter().map(|file| &**file).collect();
@@ -201,7 +201,7 @@ impl Rebuild<'_> {
                 Piece::Records(records) => {
                     for record in records {
                         let dispatch = self.dispatcher.record_of(&record)?;
-                        visit(self, &dispatch, record.properties)?;
+                        visit(self, &dispatch)?;
                     }
                     self.dispatcher.commit_index()?;
                     if self.pending >= MAX_PENDING {

@@ -1,12 +1,15 @@
 //! What a record of the log means to the store, when it is read from the log instead of being put.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use codec::java_hash::tags_code;
 use codec::message::{BLANK_MAGIC_CODE, MessageRecord, sys_flag};
 use codec::properties::names;
+use memchr::memchr;
 
-use crate::commit_log::TagsCode;
+use crate::commit_log::{KeyHashes, TagsCode};
+use crate::config::StoreConfig;
 use crate::consume_queue::Queue;
 use crate::mmap::MappedFile;
 
@@ -67,6 +70,16 @@ impl DelayLevels {
 #[must_use]
 pub fn enters_queue(flags: i32) -> bool {
     matches!(sys_flag::transaction_type(flags), sys_flag::TRANSACTION_NOT_TYPE | sys_flag::TRANSACTION_COMMIT_TYPE)
+}
+
+/// What a record is filed under in the index, if there is one: nothing when it was rolled back. Source:
+/// IndexService.buildIndex.
+pub(crate) fn key_hashes(config: &StoreConfig, topic: &str, properties: &str, flags: i32) -> KeyHashes {
+    match sys_flag::transaction_type(flags) {
+        sys_flag::TRANSACTION_ROLLBACK_TYPE => KeyHashes::new(),
+        _ if !config.message_index_enable => KeyHashes::new(),
+        _ => codec::index::hashes(topic, properties).collect(),
+    }
 }
 
 /// How many messages a record holds: more than one only in a queue of batches. Source: CommitLog.getMessageNum.
@@ -141,9 +154,15 @@ pub(crate) fn step(file: &MappedFile, position: u64, check: impl Into<Check>) ->
 #[must_use]
 pub fn is_torn(topic: &[u8], properties: &[u8]) -> bool {
     const SECTOR: usize = 512;
-    topic.contains(&0)
-        || properties.last() == Some(&0)
-        || properties.split(|byte| *byte != 0).any(|zeroes| zeroes.len() >= SECTOR)
+    let has_zero = |text| memchr(0, text).is_some();
+    let lacks_part =
+        |text: &[u8]| text.last() == Some(&0) || text.split(|byte| *byte != 0).any(|zeroes| zeroes.len() >= SECTOR);
+    has_zero(topic) || has_zero(properties) && lacks_part(properties)
+}
+
+/// Nearly always it is UTF-8, which is found out at once.
+pub(crate) fn text(properties: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(properties).map_or_else(|_| String::from_utf8_lossy(properties), Cow::Borrowed)
 }
 
 #[cfg(test)]

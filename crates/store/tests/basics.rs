@@ -195,7 +195,7 @@ struct Seen(Mutex<Vec<Told>>);
 
 impl MessageArrivingListener for Seen {
     fn arriving(&self, a: &Arrival<'_>) {
-        let seen = (a.topic.to_owned(), a.queue_id, a.queue_offset, a.tags_code, a.properties.to_owned());
+        let seen = (a.topic.to_owned(), a.queue_id, a.queue_offset, a.tags_code, a.properties.with(str::to_owned));
         self.0.lock().unwrap().push(seen);
     }
 }

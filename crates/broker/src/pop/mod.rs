@@ -16,7 +16,7 @@ pub mod revive_log;
 pub mod revive_table;
 
 use crate::consumer_offset_manager::ConsumerOffsetManager;
-use codec::properties::{get_bytes, names as property};
+use codec::properties::{get, names as property};
 use in_flight::InFlight;
 use order_info::{OrderInfoManager, OrderKey};
 use polling::PopPolling;
@@ -50,7 +50,8 @@ impl PopArrivals {
             return;
         };
         // Nobody waits for a retry topic, but for the topic that it is of.
-        let group = get_bytes(arrival.properties.as_bytes(), property::ORIGIN_GROUP).unwrap_or_default();
+        let group = |text: &str| get(text, property::ORIGIN_GROUP).unwrap_or_default().to_owned();
+        let group = &*arrival.properties.with(group);
         let topic = rest.strip_prefix(group).and_then(|rest| rest.get(1..)).unwrap_or_default();
         if !group.is_empty() && !topic.is_empty() {
             for polling in [&self.pops, &self.notifications] {

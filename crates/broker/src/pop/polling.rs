@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use store::MessageFilter;
+use store::{ArrivedProperties, MessageFilter};
 use tokio::sync::Notify;
 
 /// Who waits is answered so long before its time is over. Source: PopRequest.isTimeout.
@@ -129,13 +129,22 @@ impl PopPolling {
 
     /// A message arrived: in every group wakes one of those who want any queue, and one of those who want this. `force`
     /// wakes those, too, who do not want its tag.
-    pub fn arrived(&self, topic: &str, queue_id: i32, (tags_code, properties): (i64, &str), force: bool) {
+    pub fn arrived(
+        &self,
+        topic: &str,
+        queue_id: i32,
+        (tags_code, properties): (i64, ArrivedProperties<'_>),
+        force: bool,
+    ) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
         let wanted = |waiting: &WaitingPop| {
             let filter = waiting.filter.as_ref();
-            force || filter.is_none_or(|filter| filter.by_queue_unit(tags_code) && filter.by_properties(properties))
+            force
+                || filter.is_none_or(|filter| {
+                    filter.by_queue_unit(tags_code) && properties.with(|properties| filter.by_properties(properties))
+                })
         };
         let mut woken = Vec::new();
         {
@@ -263,12 +272,12 @@ mod tests {
         {
             assert!(polling.wait("T", group, queue, waiting(name, expires, None, &woken), MANY, 0));
         }
-        polling.arrived("U", 3, (0, ""), false);
+        polling.arrived("U", 3, (0, "".into()), false);
         assert!(woken.lock().is_empty());
-        polling.arrived("T", 4, (0, ""), false);
+        polling.arrived("T", 4, (0, "".into()), false);
         woken.lock().sort_unstable();
         assert_eq!(*woken.lock(), [("other", Woken::Look), ("soon", Woken::Look)]);
-        polling.arrived("T", 3, (0, ""), false);
+        polling.arrived("T", 3, (0, "".into()), false);
         assert_eq!(woken.lock().len(), 4);
         assert_eq!(polling.waiting.load(Ordering::SeqCst), 0);
         let last = PopPolling::new(true);
@@ -285,11 +294,11 @@ mod tests {
         let (polling, woken) = (PopPolling::new(false), Log::default());
         assert!(polling.wait("T", "g", -1, waiting("a", 800, Some(1), &woken), MANY, 0));
         assert!(polling.wait("T", "g", -1, waiting("b", 900, Some(2), &woken), MANY, 0));
-        polling.arrived("T", 0, (3, ""), false);
+        polling.arrived("T", 0, (3, "".into()), false);
         assert!(woken.lock().is_empty());
-        polling.arrived("T", 0, (2, ""), false);
+        polling.arrived("T", 0, (2, "".into()), false);
         assert_eq!(*woken.lock(), [("b", Woken::Look)]);
-        polling.arrived("T", 0, (3, ""), true);
+        polling.arrived("T", 0, (3, "".into()), true);
         assert_eq!(woken.lock().len(), 2);
     }
 

@@ -101,8 +101,8 @@ impl SendMessageProcessor {
     pub(super) fn check(&self, header: &SendMessageRequestHeader) -> Result<Arc<TopicConfig>, SendReply> {
         let options = self.config.get();
         let broker = &options.broker;
-        if clock::now_ms() < broker.start_accept_send_request_time_stamp {
-            let until = broker.start_accept_send_request_time_stamp;
+        let until = broker.start_accept_send_request_time_stamp;
+        if until > 0 && clock::now_ms() < until {
             let remark = format!("broker unable to service, until {until} ms (startAcceptSendRequestTimeStamp)");
             return Err(Reply::error(SYSTEM_ERROR, remark));
         }
