@@ -7,6 +7,7 @@
 use crate::fields::{CommandHeader, FieldError, FieldWriter, Fields, put_json_string};
 use crate::frame::{MAX_HEADER_LEN, PREFIX_LEN, SerializeType};
 use crate::json_scanner::Scanner;
+use crate::plain_object::PlainObject;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
@@ -118,10 +119,10 @@ fn decode_json(header: &Bytes, body: Bytes) -> Result<Command, FieldError> {
         let key = s.scalar()?;
         s.expect(b':', "expected ':' after a key")?;
         match key.as_ref() {
-            b"code" => command.code = number(&mut s)?,
-            b"version" => command.version = number(&mut s)?,
-            b"opaque" => command.opaque = number(&mut s)?,
-            b"flag" => command.flag = number(&mut s)?,
+            b"code" => command.code = s.integer()?,
+            b"version" => command.version = s.integer()?,
+            b"opaque" => command.opaque = s.integer()?,
+            b"flag" => command.flag = s.integer()?,
             b"language" => command.language = Language::from_name(&s.scalar()?),
             b"remark" => {
                 let quoted = matches!(s.peek()?, Some(b'"' | b'\''));
@@ -129,27 +130,22 @@ fn decode_json(header: &Bytes, body: Bytes) -> Result<Command, FieldError> {
                 command.remark = (quoted || text.as_ref() != b"null").then(|| share.share(text));
             }
             b"extFields" => {
-                let object = s.peek()? == Some(b'{');
+                let is_object = s.peek()? == Some(b'{');
                 let from = s.position();
-                s.skip_value(0)?;
-                if object {
+                let plain = PlainObject::read(s.slice(from, header.len()));
+                match &plain {
+                    Some((_, len)) => s.advance(*len),
+                    None => s.skip_value(0)?,
+                }
+                if is_object {
                     let block = header.slice_ref(s.slice(from, s.position()));
-                    command.fields = Fields::new(SerializeType::Json, block);
+                    command.fields = Fields::of_object(block, plain.unwrap_or_default().0);
                 }
             }
             _ => s.skip_value(0)?,
         }
     }
     Ok(command)
-}
-
-fn number(s: &mut Scanner<'_>) -> Result<i32, FieldError> {
-    let word = s.scalar()?;
-    let parsed = std::str::from_utf8(&word).ok().and_then(|text| text.parse().ok());
-    match parsed {
-        Some(value) => Ok(value),
-        None => Ok(s.error("expected a 32-bit integer")?),
-    }
 }
 
 fn decode_binary(header: &Bytes, body: Bytes) -> Result<Command, FieldError> {

@@ -3,6 +3,7 @@
 
 use crate::frame::SerializeType;
 use crate::json_scanner::{ScanError, Scanner};
+use crate::plain_object::PlainObject;
 use crate::short_text;
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
@@ -33,11 +34,21 @@ pub enum FieldError {
 }
 
 /// The undecoded extFields of one command: a slice of its frame, cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields {
     serialize_type: SerializeType,
     block: Bytes,
+    /// Where the pairs lie in `block`, when that is known; else it is empty.
+    plain: PlainObject,
 }
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Fields) -> bool {
+        self.serialize_type == other.serialize_type && self.block == other.block
+    }
+}
+
+impl Eq for Fields {}
 
 /// One value as it stands in the frame, or unescaped from it.
 pub type RawValue<'a> = Cow<'a, [u8]>;
@@ -45,7 +56,12 @@ pub type RawValue<'a> = Cow<'a, [u8]>;
 impl Fields {
     /// `block` is the JSON object of extFields, or the map block of a ROCKETMQ header; empty when there is none.
     pub fn new(serialize_type: SerializeType, block: Bytes) -> Fields {
-        Fields { serialize_type, block }
+        Fields { serialize_type, block, plain: PlainObject::default() }
+    }
+
+    /// The JSON object `block`, which `plain` was read from, if it is a plain one.
+    pub(crate) fn of_object(block: Bytes, plain: PlainObject) -> Fields {
+        Fields { serialize_type: SerializeType::Json, block, plain }
     }
 
     /// Fields made of pairs, for tests and for requests without a typed header.
@@ -53,14 +69,14 @@ impl Fields {
         let mut block = BytesMut::new();
         let mut writer = FieldWriter { out: &mut block, serialize_type: SerializeType::RocketMq, any: false };
         pairs.into_iter().for_each(|(key, value)| writer.put(key, value));
-        Fields { serialize_type: SerializeType::RocketMq, block: block.freeze() }
+        Fields::new(SerializeType::RocketMq, block.freeze())
     }
 
     /// The fields of a typed header.
     pub fn of(header: &impl CommandHeader) -> Fields {
         let mut block = BytesMut::new();
         header.encode(&mut FieldWriter { out: &mut block, serialize_type: SerializeType::RocketMq, any: false });
-        Fields { serialize_type: SerializeType::RocketMq, block: block.freeze() }
+        Fields::new(SerializeType::RocketMq, block.freeze())
     }
 
     /// Calls `each` with every key and value, in wire order; a `null` value is left out.
@@ -83,6 +99,12 @@ impl Fields {
     {
         if self.block.is_empty() {
             return Ok(());
+        }
+        if !self.plain.is_empty() {
+            return self.plain.pairs(&self.block).try_for_each(|pair| {
+                let (key, value) = pair?;
+                each(key, value)
+            });
         }
         let mut s = Scanner::new(&self.block);
         s.expect(b'{', "expected '{'")?;
@@ -292,6 +314,7 @@ impl FieldWriter<'_> {
     pub fn put(&mut self, key: &str, value: &str) {
         match self.serialize_type {
             SerializeType::Json => {
+                self.out.reserve(key.len() + value.len() + 16);
                 self.out.put_slice(if self.any { b"," } else { b"\"extFields\":{" });
                 put_json_string(self.out, key);
                 self.out.put_u8(b':');

@@ -171,10 +171,18 @@ pub fn tag_hash(topic: &str, tags: &str) -> u32 {
     absolute(string_hash_continued(string_hash_continued(string_hash(topic), TAG_INDEX), tags))
 }
 
+/// What a message is filed under: the values of UNIQ_KEY, KEYS and TAGS.
+pub type Filed<'a> = [Option<&'a str>; 3];
+
+/// What properties say that their message is filed under.
+#[must_use]
+pub fn filed(properties: &str) -> Filed<'_> {
+    properties::get_all(properties, [names::UNIQ_KEY, names::KEYS, names::TAGS])
+}
+
 /// The hashes under which a message is filed, in order: UNIQ_KEY, each item of KEYS, and as 5.5 does it the tags.
 /// Source: IndexService.buildIndex.
-pub fn hashes(topic: &str, properties: &str) -> impl Iterator<Item = u32> {
-    let [unique, keys, tags] = properties::get_all(properties, [names::UNIQ_KEY, names::KEYS, names::TAGS]);
+pub fn hashes<'a>(topic: &str, [unique, keys, tags]: Filed<'a>) -> impl Iterator<Item = u32> + use<'a> {
     let topic = string_hash(topic);
     let filed = move |separator, key| absolute(string_hash_continued(string_hash_continued(topic, separator), key));
     properties::keys_of(unique, keys)
@@ -210,8 +218,8 @@ mod tests {
     fn hashes_of_a_message() {
         let properties = "TAGS\u{1}t\u{2}KEYS\u{1}k1 k2\u{2}UNIQ_KEY\u{1}u\u{2}";
         let expect = [key_hash("T", "u"), key_hash("T", "k1"), key_hash("T", "k2"), tag_hash("T", "t")];
-        assert_eq!(hashes("T", properties).collect::<Vec<_>>(), expect);
-        assert_eq!(hashes("T", "").count(), 0);
+        assert_eq!(hashes("T", filed(properties)).collect::<Vec<_>>(), expect);
+        assert_eq!(hashes("T", filed("")).count(), 0);
     }
 
     #[test]

@@ -106,6 +106,27 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// A decimal integer that fits 32 bits.
+    pub(crate) fn integer(&mut self) -> Result<i32, ScanError> {
+        let word = self.scalar()?;
+        // Nearly all are short and positive.
+        let short = match word.as_ref() {
+            digits @ [_, ..] if digits.len() < 10 => digits
+                .iter()
+                .try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i32::from(digit - b'0'))),
+            _ => None,
+        };
+        match short.or_else(|| std::str::from_utf8(&word).ok()?.parse().ok()) {
+            Some(value) => Ok(value),
+            None => self.error("expected a 32-bit integer"),
+        }
+    }
+
+    /// Passes over `len` bytes.
+    pub(crate) fn advance(&mut self, len: usize) {
+        self.at += len;
+    }
+
     /// Characters up to the next delimiter.
     pub(crate) fn word(&mut self) -> &'a [u8] {
         let start = self.at;
@@ -209,36 +230,9 @@ impl<'a> Scanner<'a> {
         Ok(value)
     }
 
-    /// Passes over an object of strings written without white space, as headers are; false, and nothing passed over, when
-    /// it is not one.
-    fn skip_plain_object(&mut self) -> bool {
-        let begin = self.at;
-        let mut behind = b"{\"";
-        loop {
-            if self.text.get(self.at..self.at + 2) != Some(behind) {
-                break;
-            }
-            self.at += 1;
-            if self.skip_quoted(b'"').is_err() {
-                break;
-            }
-            behind = match (behind, self.text.get(self.at)) {
-                (b":\"", Some(b'}')) => {
-                    self.at += 1;
-                    return true;
-                }
-                (b":\"", _) => b",\"",
-                _ => b":\"",
-            };
-        }
-        self.at = begin;
-        false
-    }
-
     /// Passes over one value of any kind.
     pub(crate) fn skip_value(&mut self, depth: usize) -> Result<(), ScanError> {
         let close = match self.peek()? {
-            Some(b'{') if self.skip_plain_object() => return Ok(()),
             Some(b'{') => b'}',
             Some(b'[') => b']',
             Some(quote @ (b'"' | b'\'')) => return self.skip_quoted(quote),

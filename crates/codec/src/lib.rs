@@ -23,6 +23,7 @@ pub mod timer;
 
 mod cursor;
 mod json_scanner;
+mod plain_object;
 mod short_text;
 
 pub use error::CodecError;

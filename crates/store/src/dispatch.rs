@@ -11,6 +11,7 @@ use std::time::Duration;
 use codec::batch_consume_queue::BatchUnit;
 use codec::consume_queue::Unit;
 use codec::consume_queue_ext::ExtUnit;
+use codec::index::filed;
 use codec::message::sys_flag;
 use codec::properties::names;
 use parking_lot::Mutex;
@@ -298,7 +299,12 @@ impl Dispatcher {
             queue_offset: enters_queue(record.sys_flag).then_some(record.queue_offset),
             tags_code: self.delays.tags_code_of(record),
             store_timestamp: record.store_timestamp,
-            key_hashes: key_hashes(&self.core.config, &record.topic_str(), &text(record.properties), record.sys_flag),
+            key_hashes: key_hashes(
+                &self.core.config,
+                &record.topic_str(),
+                filed(&text(record.properties)),
+                record.sys_flag,
+            ),
         })
     }
 

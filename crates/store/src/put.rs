@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use codec::index::filed;
 use codec::message::{MAX_TOPIC_LEN_V1, RecordParts, reserve_prop_crc, sys_flag};
 use codec::properties::{self, MAX_PROPERTIES_LEN, Properties, names};
 use smallvec::SmallVec;
@@ -141,6 +142,7 @@ impl MessageStore {
     ) -> Result<EncodedRecord<'a>, AppendError> {
         let len = head.len() + message.body.len() + tail.len();
         let get = |name| properties::get(message.properties, name);
+        let filed @ [.., tags] = filed(message.properties);
         let queue = self.queue(message.topic, message.queue_id).map_err(AppendError::Put)?;
         Ok(EncodedRecord {
             message_count: message_count(&queue, message.sys_flag, || get(names::INNER_NUM)),
@@ -155,8 +157,8 @@ impl MessageStore {
             properties_len: u32::try_from(message.properties.len()).unwrap_or(0),
             len: u32::try_from(len).unwrap_or(u32::MAX),
             in_queue: enters_queue(message.sys_flag),
-            tags_code: self.delays.tags_code(message.topic, get(names::TAGS), || get(names::DELAY)),
-            key_hashes: key_hashes(&self.core.config, message.topic, message.properties, message.sys_flag),
+            tags_code: self.delays.tags_code(message.topic, tags, || get(names::DELAY)),
+            key_hashes: key_hashes(&self.core.config, message.topic, filed, message.sys_flag),
             place: PutResult { physical_offset: 0, len: 0, queue_offset: 0, store_timestamp: 0 },
         })
     }

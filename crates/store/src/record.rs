@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use codec::index::{self, Filed};
 use codec::java_hash::tags_code;
 use codec::message::{BLANK_MAGIC_CODE, MessageRecord, sys_flag};
 use codec::properties::names;
@@ -74,11 +75,11 @@ pub fn enters_queue(flags: i32) -> bool {
 
 /// What a record is filed under in the index, if there is one: nothing when it was rolled back. Source:
 /// IndexService.buildIndex.
-pub(crate) fn key_hashes(config: &StoreConfig, topic: &str, properties: &str, flags: i32) -> KeyHashes {
+pub(crate) fn key_hashes(config: &StoreConfig, topic: &str, filed: Filed<'_>, flags: i32) -> KeyHashes {
     match sys_flag::transaction_type(flags) {
         sys_flag::TRANSACTION_ROLLBACK_TYPE => KeyHashes::new(),
         _ if !config.message_index_enable => KeyHashes::new(),
-        _ => codec::index::hashes(topic, properties).collect(),
+        _ => index::hashes(topic, filed).collect(),
     }
 }
 
