@@ -211,8 +211,10 @@ fn serve(base: &Base, report: &Report, states: &[State], root: &Path) {
         Ok(store) => store,
         Err(error) => {
             // How long a lone file should be only the broker's settings say.
-            let lone = fs::read_dir(root.join("commitlog")).into_iter().flatten().count() == 1;
-            let of_settings = lone && error.to_string().contains("mappedFileSizeCommitLog");
+            let lone = |dir| fs::read_dir(root.join(dir)).into_iter().flatten().count() == 1;
+            let names = |key| error.to_string().contains(key);
+            let of_settings =
+                lone("commitlog") && names("mappedFileSizeCommitLog") || lone("index") && names("maxHashSlotNum");
             assert!(!report.sound || of_settings, "sound, it says, but it does not open: {error}");
             return;
         }

@@ -110,7 +110,8 @@ impl BatchConsumeQueue {
         let keep = partition(self.units.max_offset() - first, |at| {
             Ok(self.unit(first + at)?.is_some_and(|unit| unit.base_offset < queue_offset))
         })?;
-        self.units.rewind(&self.files, first + keep)
+        // One that has nothing begins with unit 0.
+        self.units.rewind(&self.files, if keep == 0 { 0 } else { first + keep })
     }
 
     /// Index of the first unit that begins behind `queue_offset`.

@@ -281,6 +281,17 @@ impl Queue {
         Ok(())
     }
 
+    /// Makes the units from `unit` on vanish; for recovery.
+    /// # Errors
+    /// What the system said.
+    pub(crate) fn cut(self: &Arc<Self>, files: &QueueFiles, unit: i64) -> io::Result<()> {
+        let Some(batch) = &self.batch else { return self.rewind(files, unit) };
+        batch.units().rewind(batch.files(), unit)?;
+        self.set_bounds(batch)?;
+        self.next_offset.store(self.max_offset(), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Moves the min offset to the first unit whose record lies at or behind `log_min`.
     /// # Errors
     /// What the system said.

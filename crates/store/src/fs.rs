@@ -10,6 +10,8 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
+use crate::list;
+
 /// One item of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirItem {
@@ -54,6 +56,11 @@ pub trait FileSystem: Debug + Send + Sync {
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// What a directory holds, in no order; nothing when it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<DirItem>>;
+    /// The directories that a directory holds, each with its name and what it holds, in no order.
+    fn list_dirs(&self, path: &Path) -> io::Result<Vec<(String, Vec<DirItem>)>> {
+        let dirs = self.list(path)?.into_iter().filter(|item| item.is_dir);
+        dirs.map(|dir| self.list(&path.join(&dir.name)).map(|items| (dir.name, items))).collect()
+    }
     /// Opens a file that exists for reading and writing.
     fn open(&self, path: &Path) -> io::Result<File>;
     /// Opens a file for reading and writing, makes it when it does not exist, and gives it this length without taking
@@ -104,23 +111,11 @@ impl FileSystem for RealFileSystem {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirItem>> {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut items = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let mut file_type = entry.file_type()?;
-            if file_type.is_symlink() {
-                file_type = fs::metadata(entry.path())?.file_type();
-            }
-            if let Ok(name) = entry.file_name().into_string() {
-                items.push(DirItem { name, is_dir: file_type.is_dir() });
-            }
-        }
-        Ok(items)
+        list::list(path)
+    }
+
+    fn list_dirs(&self, path: &Path) -> io::Result<Vec<(String, Vec<DirItem>)>> {
+        list::list_dirs(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {

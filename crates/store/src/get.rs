@@ -93,6 +93,14 @@ impl MessageStore {
                 break;
             }
             for Entry { queue_offset, count, unit } in entries {
+                if unit.is_blank() && !limits.scanned_enough(queue_offset) {
+                    // It stands for a message that is nowhere, and says nothing of those behind it.
+                    if result.messages.is_empty() {
+                        result.status = GetMessageStatus::MessageWasRemoving;
+                    }
+                    result.next_begin_offset = queue_offset + count;
+                    continue;
+                }
                 let physical_offset = u64::try_from(unit.physical_offset).unwrap_or(0);
                 let len = usize::try_from(unit.size).unwrap_or(0);
                 let in_memory = log_end.saturating_sub(physical_offset) <= limits.memory;

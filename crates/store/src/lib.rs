@@ -71,6 +71,7 @@ mod fs;
 mod get;
 mod index;
 mod inventory;
+mod list;
 mod log_files;
 mod lookup;
 mod mapped_file_queue;

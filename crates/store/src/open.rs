@@ -142,7 +142,7 @@ fn recover(
     let queue_files = QueueFiles::new(Arc::clone(&core.fs), queue_root.clone(), size, Arc::clone(checkpoint));
     let size = config.mapper_file_size_batch_consume_queue;
     let batch_files = QueueFiles::of_batches(Arc::clone(&core.fs), batch_root, size, Arc::clone(checkpoint));
-    let (queues, missing) = QueueTable::open(Arc::new(queue_files), Arc::new(batch_files), ext, &config.batch_topics)
+    let (queues, gaps) = QueueTable::open(Arc::new(queue_files), Arc::new(batch_files), ext, &config.batch_topics)
         .map_err(|error| io_error("list", &queue_root, error))?;
     queues.set_log_min(log.min);
     if last_exit == LastExit::Clean && found.own.is_none() {
@@ -150,7 +150,6 @@ fn recover(
     }
     queues.set_log_end(log.end);
     mark_in_use(core)?;
-    missing.iter().for_each(|path| rebuild::tell_missing(core, path));
     let own = found.own.as_ref();
     let lost = rebuild::note_files(core, &queues, checkpoint, &log, last_exit, own)
         .map_err(|error| io_error("rebuild", &queue_root, error))?;
@@ -170,7 +169,7 @@ fn recover(
         listener,
         gate: Arc::default(),
     };
-    let recovered_from = rebuild::dispatch(&mut dispatcher, &log, last_exit, index_from, own, lost)?;
+    let recovered_from = rebuild::dispatch(&mut dispatcher, &log, last_exit, index_from, own, lost, &gaps)?;
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };

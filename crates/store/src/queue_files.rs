@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::consume_queue::Queue;
-use crate::fs::FileSystem;
+use crate::fs::{DirItem, FileSystem};
 use crate::inventory::Inventory;
 use crate::mapped_file_queue::{file_name, file_offset};
 
@@ -37,6 +37,16 @@ pub(crate) struct QueueFiles {
     max_open: usize,
     dirty: Mutex<Dirty>,
     checkpoint: Arc<StoreCheckpoint>,
+}
+
+/// Files that are missing between others of a queue.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    pub(crate) queue: Arc<Queue>,
+    /// The first unit that is missing.
+    pub(crate) begin: i64,
+    /// The first one behind that is there.
+    pub(crate) end: i64,
 }
 
 #[derive(Debug, Default)]
@@ -193,14 +203,12 @@ impl QueueFiles {
         }
     }
 
-    /// Notes the files that lie in the directory of `queue`. Returns those that are missing between them.
-    /// # Errors
-    /// What the system said.
-    pub(crate) fn note_found(&self, queue: &Queue) -> io::Result<Vec<PathBuf>> {
-        let dir = self.queue_dir(queue);
+    /// Notes the files among `items`, which lie in the directory of `queue`. Returns the first place where some are missing
+    /// between them.
+    pub(crate) fn note_found(&self, queue: &Arc<Queue>, items: &[DirItem]) -> Option<Gap> {
         let mut positions = Vec::new();
         let mut found = Inventory::default();
-        for item in self.fs.list(&dir)?.iter().filter(|item| !item.is_dir) {
+        for item in items.iter().filter(|item| !item.is_dir) {
             if let Some(position) = file_offset(&item.name) {
                 positions.push(position);
                 found.add(&self.inventory_name(queue, position));
@@ -208,12 +216,12 @@ impl QueueFiles {
         }
         queue.noted().lock().add_all(&found);
         positions.sort_unstable();
-        let gaps = positions.windows(2).filter_map(|pair| {
+        positions.windows(2).find_map(|pair| {
             let &[before, after] = pair else { return None };
             let next = before.saturating_add(self.file_bytes);
-            (next < after).then(|| dir.join(file_name(next)))
-        });
-        Ok(gaps.collect())
+            let gap = || Gap { queue: Arc::clone(queue), begin: self.base_of(next), end: self.base_of(after) };
+            (next < after).then(gap)
+        })
     }
 
     /// The file of `queue` with this first unit was made.

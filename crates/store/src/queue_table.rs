@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -15,7 +14,7 @@ use crate::consume_queue::Queue;
 use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::inventory::Inventory;
 use crate::parallel;
-use crate::queue_files::QueueFiles;
+use crate::queue_files::{Gap, QueueFiles};
 
 const SHARDS: usize = 64;
 
@@ -34,7 +33,7 @@ pub(crate) struct QueueTable {
 
 impl QueueTable {
     /// Lists the queues that have a directory, and their files; none of them is opened. `batch_topics` are those whose queues
-    /// hold batches, as far as they are known. Returns too which files are missing between others.
+    /// hold batches, as far as they are known. Returns too where files are missing between others.
     /// # Errors
     /// What the system said.
     pub(crate) fn open(
@@ -42,7 +41,7 @@ impl QueueTable {
         batch_files: Arc<QueueFiles>,
         ext: ConsumeQueueExt,
         batch_topics: &[String],
-    ) -> io::Result<(QueueTable, Vec<PathBuf>)> {
+    ) -> io::Result<(QueueTable, Vec<Gap>)> {
         let table = QueueTable {
             hasher: FixedState::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -54,26 +53,24 @@ impl QueueTable {
         let mut missing = table.list(&table.files, QueueType::Simple)?;
         batch_topics.iter().for_each(|topic| table.set_type(topic, QueueType::Batch));
         missing.append(&mut table.list(&table.batch_files, QueueType::Batch)?);
-        missing.sort_unstable();
         Ok((table, missing))
     }
 
-    fn list(&self, files: &QueueFiles, queue_type: QueueType) -> io::Result<Vec<PathBuf>> {
+    fn list(&self, files: &QueueFiles, queue_type: QueueType) -> io::Result<Vec<Gap>> {
         let missing = Mutex::new(Vec::new());
         let topics = files.fs().list(files.root())?;
         parallel::try_for_each(&topics, |topic| {
             if !topic.is_dir {
                 return Ok(());
             }
-            for queue in files.fs().list(&files.topic_dir(&topic.name))?.iter().filter(|item| item.is_dir) {
-                if let Ok(queue_id) = queue.name.parse::<i32>() {
+            for (name, items) in files.fs().list_dirs(&files.topic_dir(&topic.name))? {
+                if let Ok(queue_id) = name.parse::<i32>() {
                     if queue_type == QueueType::Batch {
                         self.set_type(&topic.name, queue_type);
                     }
                     let queue = self.find_or_insert(&topic.name, queue_id);
-                    let gaps = files.note_found(&queue)?;
-                    if !gaps.is_empty() {
-                        missing.lock().extend(gaps);
+                    if let Some(gap) = files.note_found(&queue, &items) {
+                        missing.lock().push(gap);
                     }
                 }
             }

@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use codec::consume_queue::Unit;
+use codec::message::RECORD_MIN_LEN;
 use foldhash::fast::FixedState;
 use tracing::{debug, error, info, warn};
 
+use crate::batch_consume_queue::BatchConsumeQueue;
 use crate::checkpoint::{Own, StoreCheckpoint};
 use crate::commit_log::{CommitLog, DispatchRecord};
 use crate::consume_queue::{Entry as QueueEntry, Queue};
@@ -22,7 +24,7 @@ use crate::inventory::Inventory;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
-use crate::queue_files::QueueFiles;
+use crate::queue_files::{Gap, QueueFiles};
 use crate::queue_table::QueueTable;
 use crate::record::{Check, Step, step};
 use crate::recovery::{Log, load_all};
@@ -30,6 +32,8 @@ use crate::scan::{Piece, Scan};
 
 /// Records whose units are kept until they are written, 6 MB.
 const MAX_PENDING: usize = 64 * 1024;
+/// A queue has no message beyond: positions of its units, and of the file behind them, must be numbers of 63 bits.
+const MAX_QUEUE_OFFSET: i64 = i64::MAX / 64;
 
 /// Notes the files of consume queues there are. Returns what was noted before, if some of that is gone; then the checkpoint
 /// says that the queues are to be built again from the whole log, whatever stops this start.
@@ -62,7 +66,8 @@ fn oldest(own: Option<&Own>, log: &Log) -> u64 {
 }
 
 /// Reads the log as far back as needed. `index_from`: the index lacks messages from there on; `own`: what the checkpoint
-/// says, unless a Java broker had the store since; `lost`: see [`note_files`]. Returns from where the log was read.
+/// says, unless a Java broker had the store since; `lost`: see [`note_files`]; `gaps`: where queues lack files between others.
+/// Returns from where the log was read.
 /// # Errors
 /// See [`OpenError`].
 pub(crate) fn dispatch(
@@ -72,6 +77,7 @@ pub(crate) fn dispatch(
     index_from: Option<u64>,
     own: Option<&Own>,
     lost: Option<Inventory>,
+    gaps: &[Gap],
 ) -> Result<u64, OpenError> {
     let queues = Arc::clone(&dispatcher.queues);
     let root = queues.files().root().to_owned();
@@ -87,10 +93,11 @@ pub(crate) fn dispatch(
         queues.set_log_end(log.end);
     }
     let oldest = oldest(own, log);
+    let cut = cut_at_gaps(dispatcher, gaps, log, oldest).map_err(failed)?;
     // Without our checkpoint nobody knows which queues there were; having none but those of batches is a loss, as a rule.
     let simple = queues.all().iter().filter(|queue| queue.batch().is_none()).count();
     let none = queues.len() == 0 || simple == 0 && own.is_none();
-    let queues_from = if none || lost.is_some() { oldest } else { log.start };
+    let queues_from = if none || lost.is_some() || cut { oldest } else { log.start };
     let from = queues_from.min(index_from.unwrap_or(log.start).max(log.min));
     if lost.is_some() {
         warn!(
@@ -141,6 +148,30 @@ pub(crate) fn dispatch(
     Ok(oldest)
 }
 
+/// Takes away what lies behind missing files of queues, when the log may have some of their messages: units are only ever
+/// appended. Returns whether there was any.
+fn cut_at_gaps(dispatcher: &Dispatcher, gaps: &[Gap], log: &Log, oldest: u64) -> io::Result<bool> {
+    let mut cut = false;
+    for Gap { queue, begin, end } in gaps {
+        let (queues, units) = (dispatcher.queues.files(), queue.batch().map_or(queue, BatchConsumeQueue::units));
+        queue.load(queues)?;
+        let bytes = units.read(queue.files(queues), *end, 1)?;
+        let behind = bytes.first_chunk().map(|offset| i64::from_be_bytes(*offset));
+        // What was behind is no longer there either, or the messages of the missing files have expired.
+        if behind.is_none_or(|offset| u64::try_from(offset).is_ok_and(|offset| offset < log.min)) {
+            continue;
+        }
+        warn!(topic = %queue.topic, queue_id = queue.queue_id, begin, end,
+            "files of a consume queue are gone between others; from there on it is built again");
+        if !cut {
+            dispatcher.checkpoint.begin_recovery(&dispatcher.core, oldest)?;
+            cut = true;
+        }
+        queue.cut(queues, *begin)?;
+    }
+    Ok(cut)
+}
+
 struct Rebuild<'a> {
     dispatcher: &'a mut Dispatcher,
     log: &'a Log,
@@ -171,6 +202,15 @@ impl Tail {
         let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
         let newest = last.map_or(-1, |unit| unit.physical_offset);
         Ok(Tail { queue: Arc::clone(queue), begin: queue.min_offset(), end, newest, pending: Vec::new() })
+    }
+
+    /// Whether the messages between the last one and this record can have lain between them in the log. No checksum covers
+    /// a queue offset, and a queue is filled up to where it says.
+    fn may_be_followed_by(&self, record: &DispatchRecord, queue_offset: i64) -> bool {
+        let log_between = record.physical_offset.saturating_sub(u64::try_from(self.newest).unwrap_or(0));
+        let missing = u64::try_from(queue_offset.saturating_sub(self.end)).unwrap_or(0);
+        // A queue begins anywhere; one of batches has no unit for what it lacks.
+        self.end == 0 || self.queue.batch().is_some() || missing <= log_between / RECORD_MIN_LEN as u64
     }
 
     /// Returns how many records were pending.
@@ -228,8 +268,8 @@ impl Rebuild<'_> {
     fn apply(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
         let queue = &record.queue;
         let Some(queue_offset) = record.queue_offset else { return Ok(false) };
-        if queue_offset < 0 {
-            warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
+        if !(0..=MAX_QUEUE_OFFSET).contains(&queue_offset) {
+            tell_damaged(record, queue_offset);
             return Ok(false);
         }
         let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
@@ -241,15 +281,20 @@ impl Rebuild<'_> {
         };
         // It is there already, or of a topic that was deleted since: the queue is further on in the log.
         if tail.end > 0 && tail.newest >= physical_offset {
-            if self.lost && queue_offset < tail.begin {
-                // Once.
-                tail.begin = 0;
-                tell_missing(&self.dispatcher.core, &queue.files(files).queue_dir(queue));
+            if !self.lost || queue_offset >= tail.begin {
+                return Ok(false);
             }
-            return Ok(false);
+            warn!(topic = %queue.topic, queue_id = queue.queue_id, begin = tail.begin, queue_offset,
+                "the first files of a consume queue are gone, all of it is built again");
+            queue.cut(files, 0)?;
+            *tail = Tail::of(queue, files)?;
         }
         if queue_offset > tail.end && !may_begin {
             return Ok(true);
+        }
+        if !tail.may_be_followed_by(record, queue_offset) {
+            tell_damaged(record, queue_offset);
+            return Ok(false);
         }
         if queue_offset != tail.end {
             self.pending -= tail.write(self.dispatcher)?;
@@ -278,10 +323,10 @@ impl Rebuild<'_> {
     }
 }
 
-/// Tells of a file, or of a queue without its first one, that a start does not make again: units are only ever appended.
-pub(crate) fn tell_missing(core: &Core, path: &Path) {
-    error!(path = %path.display(), remedy = %remedy(core), "a consume-queue file is missing before others, its messages \
-        cannot be got");
+/// Tells of a record whose place in its queue cannot be true.
+fn tell_damaged(record: &DispatchRecord, queue_offset: i64) {
+    error!(topic = %record.queue.topic, queue_id = record.queue.queue_id, queue_offset, offset = record.physical_offset,
+        "the queue offset of this message is damaged, it is not in its queue; to see what can be done: mqstore verify");
 }
 
 fn remedy(core: &Core) -> String {

@@ -20,6 +20,8 @@ const FEW_TOPICS: usize = 8;
 const QUEUES_OF_TOPIC: usize = 8;
 const ROUNDS: usize = 3;
 const PATIENCE_SECONDS: u64 = 600;
+/// What Java has open besides the files of queues.
+const DESCRIPTORS_BESIDES: usize = 1000;
 
 /// What one broker was seen to do with one store.
 struct Figures {
@@ -35,15 +37,33 @@ fn main() {
     let gib: u64 = gib.parse().expect("GIB is a number");
     it::jvm::prepare();
     println!("| store | figure | ours | Java | Java / ours |\n|---|---|---:|---:|---:|");
-    let both = |measure: &dyn Fn(Kind) -> Figures| {
-        let of = |kind| catch_unwind(std::panic::AssertUnwindSafe(|| measure(kind))).ok();
-        (of(Kind::Ferrocket), of(Kind::Java))
-    };
-    table(&format!("{gib} GiB of log, {} queues", FEW_TOPICS * QUEUES_OF_TOPIC), both(&|kind| long_log(kind, gib)));
+    let of =
+        |kind, measure: &dyn Fn(Kind) -> Figures| catch_unwind(std::panic::AssertUnwindSafe(|| measure(kind))).ok();
+    let long = |kind| of(kind, &|kind| long_log(kind, gib));
+    let store = format!("{gib} GiB of log, {} queues", FEW_TOPICS * QUEUES_OF_TOPIC);
+    table(&store, (long(Kind::Ferrocket), long(Kind::Java)));
     for queues in queues {
-        let count = queues.parse().expect("QUEUES is a number");
-        table(&format!("{queues} queues"), both(&|kind| many_queues(kind, count)));
+        let count: usize = queues.parse().expect("QUEUES is a number");
+        let many = |kind| of(kind, &|kind| many_queues(kind, count));
+        let ours = many(Kind::Ferrocket);
+        // It would refuse messages one by one, each after long, and be waited for in vain.
+        let fits = count + DESCRIPTORS_BESIDES < descriptors();
+        if !fits {
+            eprintln!(
+                "Java keeps a file open for each queue: {queues} and {DESCRIPTORS_BESIDES} are more than the {} \
+                descriptors allowed here, so it is left out",
+                descriptors()
+            );
+        }
+        table(&format!("{queues} queues"), (ours, if fits { many(Kind::Java) } else { None }));
     }
+}
+
+/// How many files a process may have open here.
+fn descriptors() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("the process knows its limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(usize::MAX)
 }
 
 fn long_log(kind: Kind, gib: u64) -> Figures {

@@ -36,7 +36,10 @@ impl QueueCheck<'_> {
                     leftovers += run.units();
                 } else if run.kind == Kind::QueueMissing && context.is_pending(&run, self.last_matched) {
                     report.note(context.pending_note(&state.topic, state.queue_id, run.units()));
-                } else if run.kind == Kind::QueueMissing && self.live && self.awaited(state, &run).comes(again)? {
+                } else if run.kind == Kind::QueueMissing
+                    && self.live
+                    && (self.holds_batches(state) || self.awaited(state, &run).comes(again)?)
+                {
                     caught_up += run.units();
                 } else {
                     let place = self.files.place(&state.topic, state.queue_id, run.from);
@@ -88,6 +91,12 @@ impl QueueCheck<'_> {
 
     fn awaited<'s>(&'s self, state: &'s State, run: &'s Run) -> Awaited<'s> {
         Awaited { files: self.files, topic: &state.topic, queue_id: state.queue_id, run }
+    }
+
+    /// Whether it is a queue of batches by now, of which there was none when directories were listed.
+    fn holds_batches(&self, state: &State) -> bool {
+        let batches = self.files.dir.with_file_name("batchconsumequeue");
+        state.dir.is_none() && batches.join(&*state.topic).join(state.queue_id.to_string()).is_dir()
     }
 
     /// Looks at the units before the first and behind the last that records led to. Returns the end of the queue.
