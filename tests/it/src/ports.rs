@@ -32,3 +32,18 @@ pub fn free_block() -> u16 {
     }
     panic!("no four free ports in a row from {FIRST} on");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_held_and_one_that_others_hold_is_left_alone() {
+        let first = free_block() - 2;
+        assert!(UdpSocket::bind(("127.0.0.1", first)).is_err(), "others see that {first} is taken");
+        // As another test program would; that one may have been quicker.
+        let next = first + BLOCK;
+        let _theirs = UdpSocket::bind(("127.0.0.1", next));
+        assert_ne!(free_block() - 2, next);
+    }
+}
