@@ -108,6 +108,7 @@ impl Driver {
             ("rocketmq.serialize.type", serialize.name().to_owned()),
             ("rocketmq.client.name", name.clone()),
             ("user.home", dir.display().to_string()),
+            ("java.io.tmpdir", dir.display().to_string()),
             ("rocketmq.home.dir", dir.display().to_string()),
             ("log.file", dir.join("client.log").display().to_string()),
         ];
@@ -240,7 +241,10 @@ pub fn go() -> &'static Driver {
             let path = std::env::var("PATH").unwrap_or_default();
             build.env("PATH", format!("{path}:/usr/local/go/bin"));
         }
-        run(build);
+        {
+            let _one_at_a_time = scratch::lock("go-driver");
+            run(build);
+        }
         let dir = scratch::dir("go");
         let mut command = Command::new(program);
         command.env("HOME", &dir).env_remove("NAMESRV_ADDR").current_dir(&dir);

@@ -4,7 +4,7 @@
 use crate::cluster::{Cluster, ClusterOptions, Kind, Launch};
 use crate::driver::{Driver, Serialize, Version};
 use crate::process::run;
-use crate::scratch::{root, target};
+use crate::scratch::{self, root, target};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,6 +67,8 @@ pub fn command(version: &str, main: &str, archive: &str, record: bool, propertie
         java.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
     }
     let classpath = std::fs::read_to_string(home(version).join("classpath")).expect("java-deps writes the classpath");
+    // Java would unpack its RocksDB at every start, and leave it behind when it is killed.
+    java.arg(format!("-Djava.library.path={}", home(version).join("native").display()));
     java.arg("-cp").arg(classpath.trim()).arg(main);
     java
 }
@@ -79,6 +81,7 @@ fn archive_path(version: &str, archive: &str) -> PathBuf {
 pub fn prepare() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
+        let _one_at_a_time = scratch::lock("class-archives");
         let servers = !archive_path(SERVER_VERSION, "broker").exists();
         let missing: Vec<_> =
             Version::ALL.into_iter().filter(|version| !archive_path(version.name(), "driver").exists()).collect();

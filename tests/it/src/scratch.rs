@@ -1,7 +1,7 @@
 //! Directories of one test run, below `target/it` (or `FERROCKET_SCRATCH`). They stay after the run, for looking at logs; the next run removes
 //! those whose process is gone.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,15 @@ pub fn root() -> &'static Path {
 /// The target directory of this build.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Waits until no other test program holds the lock of that name, and holds it until the file is dropped: for what several
+/// programs share and only one may make.
+pub fn lock(name: &str) -> File {
+    let path = target().join(format!(".{name}.lock"));
+    let file = File::create(&path).unwrap_or_else(|error| panic!("cannot create {}: {error}", path.display()));
+    file.lock().unwrap_or_else(|error| panic!("cannot lock {}: {error}", path.display()));
+    file
 }
 
 /// A new empty directory with `name` in its name.

@@ -10,8 +10,11 @@ on_both! { shared: thousand_sent_and_each_received_once; }
 
 fn example(program: &str, cluster: &Cluster) -> Command {
     let dir = scratch::dir(program);
-    let properties =
-        [("user.home", dir.display().to_string()), ("log.file", dir.join("client.log").display().to_string())];
+    let properties = [
+        ("user.home", dir.display().to_string()),
+        ("java.io.tmpdir", dir.display().to_string()),
+        ("log.file", dir.join("client.log").display().to_string()),
+    ];
     let main = format!("org.apache.rocketmq.example.quickstart.{program}");
     let mut command = jvm::command("4.5.2", &main, "driver", false, &properties);
     command.env("NAMESRV_ADDR", cluster.namesrv()).current_dir(dir);

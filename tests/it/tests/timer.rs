@@ -261,7 +261,8 @@ fn without_the_wheel_it_is_refused(kind: Kind) {
 
 /// Messages whose times lie before, in and after what happens to the broker.
 fn a_restart_and_a_kill_lose_and_double_nothing(kind: Kind) {
-    let cluster = Cluster::start(Launch::of(kind), &ClusterOptions::default());
+    let extra = [("timerFlushIntervalMs", "1000")];
+    let cluster = Cluster::start(Launch::of(kind), &ClusterOptions { extra: &extra, ..ClusterOptions::default() });
     let topic = cluster.topic("TimerRestart", 2);
     let producer = client().producer(&cluster.namesrv(), args! {});
     let begin = now();
@@ -298,7 +299,7 @@ fn a_restart_and_a_kill_lose_and_double_nothing(kind: Kind) {
 fn change_hands(killed: bool) {
     it::jvm::prepare();
     let nameserver = Nameserver::start(Launch::of(Kind::Ferrocket));
-    let extra = [("mappedFileSizeTimerLog", "5200"), ("recallMessageEnable", "true")];
+    let extra = [("mappedFileSizeTimerLog", "5200"), ("recallMessageEnable", "true"), ("timerFlushIntervalMs", "1000")];
     let mut broker = Broker::start(Launch::of(Kind::Java), "broker-a", &nameserver.addr(), &extra);
     let fields = json!({ "topic": "Waiting", "defaultTopic": "TBW102", "readQueueNums": "2", "writeQueueNums": "2",
         "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",

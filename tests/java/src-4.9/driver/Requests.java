@@ -85,6 +85,9 @@ final class Requests {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(o.get("group"));
         consumer.setNamesrvAddr(o.get("namesrv"));
         consumer.setInstanceName(o.get("name"));
+        // A rebalance at the wrong moment leaves it to the next heartbeat to tell the broker of the subscription; until then
+        // pulls are refused (SUBSCRIPTION_NOT_LATEST).
+        consumer.setHeartbeatBrokerInterval(2000);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(o.get("topic"), "*");
         String more = "x".repeat(o.number("size", 0));
