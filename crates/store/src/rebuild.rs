@@ -19,6 +19,7 @@ use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
 use crate::index::LastExit;
 use crate::inventory::Inventory;
+use crate::lmq::is_in;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
@@ -109,12 +110,13 @@ pub(crate) fn dispatch(
     let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0, lost: lost.is_some() };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record, properties| {
-        let key = key(&record.queue);
-        if record.physical_offset >= queues_from
-            && !missing.contains_key(&key)
-            && rebuild.apply(record, queues_from == oldest)?
-        {
-            missing.insert(key, Arc::clone(&record.queue));
+        if record.physical_offset >= queues_from {
+            for (queue, queue_offset) in record.places() {
+                let key = key(queue);
+                if !missing.contains_key(&key) && rebuild.apply(record, queue, queue_offset, queues_from == oldest)? {
+                    missing.insert(key, Arc::clone(queue));
+                }
+            }
         }
         if record.physical_offset >= indexed {
             rebuild.dispatcher.index_recovered(record, properties)?;
@@ -132,8 +134,8 @@ pub(crate) fn dispatch(
     warn!(lack_units = missing.len(), "consume queues are built again from the whole log");
     checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
     let second = rebuild.read_log(oldest, |rebuild, record, _| {
-        if missing.contains_key(&key(&record.queue)) {
-            rebuild.apply(record, true)?;
+        for (queue, queue_offset) in record.places().filter(|(queue, _)| missing.contains_key(&key(queue))) {
+            rebuild.apply(record, queue, queue_offset, true)?;
         }
         Ok(())
     });
@@ -163,6 +165,8 @@ struct Tail {
     newest: i64,
     /// The last records, whose units are not written yet.
     pending: Vec<DispatchRecord>,
+    /// Position of the first of them.
+    pending_from: i64,
 }
 
 impl Tail {
@@ -170,14 +174,21 @@ impl Tail {
         let end = queue.max_offset();
         let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
         let newest = last.map_or(-1, |unit| unit.physical_offset);
-        Ok(Tail { queue: Arc::clone(queue), begin: queue.min_offset(), end, newest, pending: Vec::new() })
+        Ok(Tail {
+            queue: Arc::clone(queue),
+            begin: queue.min_offset(),
+            end,
+            newest,
+            pending: Vec::new(),
+            pending_from: end,
+        })
     }
 
     /// Returns how many records were pending.
     fn write(&mut self, dispatcher: &Dispatcher) -> io::Result<usize> {
         let pending = std::mem::take(&mut self.pending);
-        if let Some(begin) = pending.first().and_then(|record| record.queue_offset) {
-            dispatcher.write_units(&self.queue, begin, pending.iter(), &mut Vec::new())?;
+        if !pending.is_empty() {
+            dispatcher.write_units(&self.queue, self.pending_from, pending.iter(), &mut Vec::new())?;
             self.queue.publish(self.end);
             self.queue.set_next_offset(self.end);
         }
@@ -222,12 +233,16 @@ impl Rebuild<'_> {
         self.write_all()
     }
 
-    /// Puts a record into its queue, unless it is there. `may_begin`: the log is read from its start, so a queue whose
+    /// Puts a record into one of its queues, unless it is there. `may_begin`: the log is read from its start, so a queue whose
     /// units are missing before this one has lost them for good. Returns whether units are missing that the log still
     /// has.
-    fn apply(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
-        let queue = &record.queue;
-        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
+    fn apply(
+        &mut self,
+        record: &DispatchRecord,
+        queue: &Arc<Queue>,
+        queue_offset: i64,
+        may_begin: bool,
+    ) -> io::Result<bool> {
         if queue_offset < 0 {
             warn!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, "record with a negative queue offset");
             return Ok(false);
@@ -264,7 +279,12 @@ impl Rebuild<'_> {
                 queue.fill_blank(files, queue_offset)?;
             }
         }
-        tail.end = queue_offset + i64::from(record.message_count);
+        if tail.pending.is_empty() {
+            tail.pending_from = queue_offset;
+        }
+        // In a light queue it is one message, whatever it is in its own.
+        let count = if Arc::ptr_eq(queue, &record.queue) { i64::from(record.message_count) } else { 1 };
+        tail.end = queue_offset + count;
         tail.newest = physical_offset;
         tail.pending.push(record.clone());
         self.pending += 1;
@@ -329,6 +349,7 @@ fn is_unit_of(log: &CommitLog, queue: &Queue, entry: &QueueEntry, before: Option
         Step::Record(record) => {
             record.topic == queue.topic.as_bytes()
                 && (record.queue_id, record.queue_offset) == (queue.queue_id, entry.queue_offset)
+                || is_in(&record, queue)
         }
         _ => false,
     }
