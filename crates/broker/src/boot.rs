@@ -123,10 +123,6 @@ fn supported(options: &BrokerOptions) -> Result<(), Exit> {
         (options.broker.acl_enable, "aclEnable=true: ACL 1.0"),
         (options.auth.authentication_enabled, "authenticationEnabled=true: ACL 2.0"),
         (options.auth.authorization_enabled, "authorizationEnabled=true: ACL 2.0"),
-        (
-            options.store.enable_lmq || options.store.enable_multi_dispatch,
-            "enableLmq, enableMultiDispatch: light queues",
-        ),
         (options.store.in_sync_replicas > 1, "inSyncReplicas above 1: replication"),
         (options.store.min_in_sync_replicas > 1, "minInSyncReplicas above 1: replication"),
         (options.store.all_ack_in_sync_state_set, "allAckInSyncStateSet=true: replication"),
@@ -168,6 +164,14 @@ fn without_effect(options: &BrokerOptions) -> impl Iterator<Item = String> {
         (options.broker.skip_when_ck_re_put_reach_max_times, "skipWhenCKRePutReachMaxTimes"),
         (options.broker.enable_skip_long_awaiting_ack, "enableSkipLongAwaitingAck"),
         (options.store.transient_store_pool_enable, "transientStorePoolEnable"),
+        (
+            options.store.enable_multi_dispatch && !options.store.enable_lmq,
+            "enableMultiDispatch without enableLmq (light queues need both)",
+        ),
+        (
+            options.store.enable_lmq && !options.store.enable_multi_dispatch,
+            "enableLmq without enableMultiDispatch (light queues need both)",
+        ),
     ];
     named.into_iter().filter(|(is_set, _)| *is_set).map(|(_, key)| format!("{key} has no effect in this release"))
 }
@@ -235,7 +239,6 @@ mod tests {
             supported(&options).unwrap_err().code
         };
         assert_eq!(refuse(|options| options.store.in_sync_replicas = 2), INITIALIZATION);
-        assert_eq!(refuse(|options| options.store.enable_lmq = true), INITIALIZATION);
         assert_eq!(refuse(|options| options.broker.acl_enable = true), INITIALIZATION);
         assert_eq!(refuse(|options| options.store.enable_dleger_commit_log = true), INITIALIZATION);
         assert_eq!(refuse(|options| options.broker.enable_controller_mode = true), INITIALIZATION);

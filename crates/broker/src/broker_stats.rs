@@ -115,16 +115,21 @@ type Items = HashMap<String, Arc<StatsItem>>;
 #[derive(Debug, Default)]
 pub struct BrokerStats {
     items: RwLock<HashMap<&'static str, Items>>,
+    /// What groups get from light queues is counted together.
+    joins_lmq: bool,
 }
 
 impl BrokerStats {
-    /// No counters.
-    pub fn new() -> BrokerStats {
-        BrokerStats::default()
+    /// No counters. With `joins_lmq`, those by topic and group have one key for all light queues, and for the groups that
+    /// consume them.
+    pub fn new(joins_lmq: bool) -> BrokerStats {
+        BrokerStats { joins_lmq, ..BrokerStats::default() }
     }
 
     /// Counts.
     pub fn add(&self, name: &'static str, key: &str, value: i64, times: i64) {
+        let joined = self.joined(key);
+        let key = joined.as_deref().unwrap_or(key);
         if let Some(item) = self.items.read().get(name).and_then(|items| items.get(key)) {
             return item.add(value, times);
         }
@@ -134,7 +139,18 @@ impl BrokerStats {
 
     /// A counter; `None` when it never counted.
     pub fn get(&self, name: &str, key: &str) -> Option<Arc<StatsItem>> {
-        self.items.read().get(name)?.get(key).cloned()
+        let joined = self.joined(key);
+        self.items.read().get(name)?.get(joined.as_deref().unwrap_or(key)).cloned()
+    }
+
+    /// The key that stands for a `topic@group` with light queues. Source: LmqBrokerStatsManager.
+    fn joined(&self, key: &str) -> Option<String> {
+        if !self.joins_lmq || !key.contains(store::LMQ_PREFIX) {
+            return None;
+        }
+        let (topic, group) = key.split_once('@')?;
+        let join = |name| if store::is_lmq(name) { store::LMQ_PREFIX } else { name };
+        Some(format!("{}@{}", join(topic), join(group)))
     }
 
     /// Messages a second over the last minute.
@@ -163,7 +179,7 @@ mod tests {
 
     #[test]
     fn rates_of_the_last_minute() {
-        let stats = BrokerStats::new();
+        let stats = BrokerStats::new(false);
         for tick in 0..10 {
             stats.add(names::TOPIC_PUT_NUMS, "T", 20, 10);
             stats.sample(tick * 10_000);

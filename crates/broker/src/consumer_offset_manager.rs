@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SEPARATOR: char = '@';
 /// The version of the table rises with every so many commits. Source: consumerOffsetUpdateVersionStep.
 const VERSION_STEP: u64 = 500;
+/// Of a light queue.
+const LMQ_QUEUE_ID: i32 = 0;
 
 /// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,9 @@ const VERSION_STEP: u64 = 500;
 pub struct ConsumerOffsets {
     /// Version of the table.
     pub data_version: DataVersion,
+    /// The same for groups that consume light queues, by `topic@group`: each of these has one queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lmq_offset_table: Option<BTreeMap<String, i64>>,
     /// Next message to consume, by `topic@group` and queue.
     pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
 }
@@ -34,6 +39,8 @@ type Table = HashMap<String, HashMap<String, Queues>>;
 #[derive(Debug)]
 pub struct ConsumerOffsetManager {
     file: MetadataFile,
+    /// Whether groups can be ones of light queues.
+    lmq: bool,
     state: RwLock<State>,
     commits: AtomicU64,
 }
@@ -49,26 +56,41 @@ struct State {
 }
 
 impl ConsumerOffsetManager {
-    /// Reads the file.
+    /// Reads the file: with `lmq` another one, as in Java, which has offsets of light queues besides. Unlike Java's, ours
+    /// begins with what the first has.
     ///
     /// # Errors
     /// When the file and its backup are unusable.
-    pub fn open(store_root: &Path) -> Result<ConsumerOffsetManager, LoadError> {
-        let file = MetadataFile::new(store_root, "consumerOffset.json");
-        let loaded = file.load::<ConsumerOffsets>()?.unwrap_or_default();
+    pub fn open(store_root: &Path, lmq: bool) -> Result<ConsumerOffsetManager, LoadError> {
+        let plain = MetadataFile::new(store_root, "consumerOffset.json");
+        let file = if lmq { MetadataFile::new(store_root, "lmqConsumerOffset.json") } else { plain };
+        let loaded = match file.load::<ConsumerOffsets>()? {
+            None if lmq => MetadataFile::new(store_root, "consumerOffset.json").load()?,
+            loaded => loaded,
+        };
+        let loaded = loaded.unwrap_or_default();
         let mut state = State { version: loaded.data_version, ..State::default() };
-        for (key, queues) in loaded.offset_table {
+        let light = loaded.lmq_offset_table.unwrap_or_default().into_iter();
+        let light = light.map(|(key, offset)| (key, BTreeMap::from([(LMQ_QUEUE_ID, offset)])));
+        for (key, queues) in loaded.offset_table.into_iter().chain(light) {
             // Group names cannot hold the separator; topics of old releases might.
             if let Some((topic, group)) = key.rsplit_once(SEPARATOR) {
                 let topics = state.offsets.entry(group.to_owned()).or_default();
                 topics.insert(topic.to_owned(), queues.into_iter().collect());
             }
         }
-        Ok(ConsumerOffsetManager { file, state: RwLock::new(state), commits: AtomicU64::new(0) })
+        Ok(ConsumerOffsetManager { file, lmq, state: RwLock::new(state), commits: AtomicU64::new(0) })
+    }
+
+    /// A group of light queues has one offset for a topic, whatever the queue is said to be. Source:
+    /// LmqConsumerOffsetManager.
+    fn queue(&self, group: &str, queue_id: i32) -> i32 {
+        if self.lmq && store::is_lmq(group) { LMQ_QUEUE_ID } else { queue_id }
     }
 
     /// The committed offset.
     pub fn query(&self, group: &str, topic: &str, queue_id: i32) -> Option<i64> {
+        let queue_id = self.queue(group, queue_id);
         lookup(&self.state.read().offsets, group, topic, queue_id)
     }
 
@@ -80,6 +102,7 @@ impl ConsumerOffsetManager {
 
     /// Commits an offset, as a consumer does.
     pub fn commit(&self, group: &str, topic: &str, queue_id: i32, offset: i64) {
+        let queue_id = self.queue(group, queue_id);
         let mut state = self.state.write();
         insert(&mut state.offsets, group, topic, queue_id, offset);
         if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(VERSION_STEP) {
@@ -174,14 +197,20 @@ impl ConsumerOffsetManager {
     /// The whole table as it is persisted.
     pub fn snapshot(&self) -> ConsumerOffsets {
         let state = self.state.read();
-        let mut table = BTreeMap::new();
+        let (mut table, mut light) = (BTreeMap::new(), BTreeMap::new());
         for (group, topics) in &state.offsets {
             for (topic, queues) in topics {
-                let queues = queues.iter().map(|(queue, offset)| (*queue, *offset)).collect();
-                table.insert(format!("{topic}{SEPARATOR}{group}"), queues);
+                let key = format!("{topic}{SEPARATOR}{group}");
+                let offset = queues.get(&LMQ_QUEUE_ID).filter(|_| self.lmq && store::is_lmq(group));
+                if let Some(offset) = offset {
+                    light.insert(key, *offset);
+                } else {
+                    table.insert(key, queues.iter().map(|(queue, offset)| (*queue, *offset)).collect());
+                }
             }
         }
-        ConsumerOffsets { data_version: state.version, offset_table: table }
+        let lmq_offset_table = self.lmq.then_some(light);
+        ConsumerOffsets { data_version: state.version, lmq_offset_table, offset_table: table }
     }
 
     /// How many changes there were: tells a persisting service whether there is anything to write.
@@ -222,14 +251,14 @@ mod tests {
     #[test]
     fn offsets_survive_in_javas_shape() {
         let dir = tempfile::tempdir().unwrap();
-        let offsets = ConsumerOffsetManager::open(dir.path()).unwrap();
+        let offsets = ConsumerOffsetManager::open(dir.path(), false).unwrap();
         offsets.commit("g", "%RETRY%g", 0, 7);
         offsets.commit("g", "T", 1, 5);
         offsets.commit("g", "T", 0, 123);
         offsets.persist();
         let text = std::fs::read_to_string(dir.path().join("config/consumerOffset.json")).unwrap();
         assert!(text.contains(r#""offsetTable":{"%RETRY%g@g":{0:7},"T@g":{0:123,1:5}}"#), "{text}");
-        let again = ConsumerOffsetManager::open(dir.path()).unwrap();
+        let again = ConsumerOffsetManager::open(dir.path(), false).unwrap();
         assert_eq!(again.query("g", "T", 0), Some(123));
         assert_eq!(again.query("g", "%RETRY%g", 0), Some(7));
         assert_eq!(again.query("g", "T", 2), None);
@@ -239,9 +268,30 @@ mod tests {
     }
 
     #[test]
+    fn offsets_of_light_queues_are_in_javas_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = ConsumerOffsetManager::open(dir.path(), false).unwrap();
+        before.commit("g", "T", 1, 5);
+        before.persist();
+        let offsets = ConsumerOffsetManager::open(dir.path(), true).unwrap();
+        assert_eq!(offsets.query("g", "T", 1), Some(5));
+        offsets.commit("%LMQ%g", "%LMQ%q", 3, 7);
+        offsets.commit("g", "%LMQ%q", 0, 2);
+        assert_eq!(offsets.query("%LMQ%g", "%LMQ%q", 9), Some(7));
+        offsets.persist();
+        let text = std::fs::read_to_string(dir.path().join("config/lmqConsumerOffset.json")).unwrap();
+        let tables = r#""lmqOffsetTable":{"%LMQ%q@%LMQ%g":7},"offsetTable":{"%LMQ%q@g":{0:2},"T@g":{1:5}}"#;
+        assert!(text.contains(tables), "{text}");
+        let again = ConsumerOffsetManager::open(dir.path(), true).unwrap();
+        assert_eq!((again.query("%LMQ%g", "%LMQ%q", 0), again.query("g", "T", 1)), (Some(7), Some(5)));
+        again.remove_group("%LMQ%g");
+        assert_eq!(again.query("%LMQ%g", "%LMQ%q", 0), None);
+    }
+
+    #[test]
     fn a_reset_is_handed_out_once() {
         let dir = tempfile::tempdir().unwrap();
-        let offsets = ConsumerOffsetManager::open(dir.path()).unwrap();
+        let offsets = ConsumerOffsetManager::open(dir.path(), false).unwrap();
         offsets.assign_reset("g", "T", 0, 9);
         assert!(offsets.has_reset("g", "T", 0));
         assert_eq!(offsets.take_reset("g", "T", 0), Some(9));
@@ -254,6 +304,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("config")).unwrap();
         std::fs::write(dir.path().join("config/consumerOffset.json"), "{\"offsetTable\":").unwrap();
-        assert!(ConsumerOffsetManager::open(dir.path()).is_err());
+        assert!(ConsumerOffsetManager::open(dir.path(), false).is_err());
     }
 }

@@ -21,7 +21,9 @@ pub fn missing(store_root: &Path) -> Vec<(&'static str, &'static str)> {
         let path = store_root.join("config").join(file);
         path.exists() || persist::backup_of(&path).exists()
     };
-    FILES.into_iter().filter(|(file, _)| !exists(file)).collect()
+    // With light queues offsets are in another file.
+    let is_missing = |file: &str| !exists(file) && (file != "consumerOffset.json" || !exists("lmqConsumerOffset.json"));
+    FILES.into_iter().filter(|(file, _)| is_missing(file)).collect()
 }
 
 /// One metadata file.

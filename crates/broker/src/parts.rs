@@ -164,6 +164,7 @@ impl Parts {
             pops: pops.clone(),
             timer: wake.clone(),
         };
+        let lmq = options.store.enable_lmq;
         let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
@@ -171,7 +172,7 @@ impl Parts {
             warn_of_missing(&root, &missing, &store);
         }
         restore_topics(&topics, &store);
-        let (offsets, boot_ms) = (Arc::new(ConsumerOffsetManager::open(&root)?), clock::now_ms());
+        let (offsets, boot_ms) = (Arc::new(ConsumerOffsetManager::open(&root, lmq)?), clock::now_ms());
         let pop = Pop {
             log: ReviveLog::new(store.clone(), pops.revive.clone(), store_host),
             locks: QueueLocks::default(),
@@ -184,13 +185,13 @@ impl Parts {
         let timer = Timer::open::<PartsError>(&root, &store, &options, wake)?;
         Ok(Parts {
             timer: Arc::new(timer),
-            groups: Arc::new(SubscriptionGroupManager::open(&root)?),
+            groups: Arc::new(SubscriptionGroupManager::open(&root)?.with_lmq(lmq)),
             pop: Arc::new(pop),
             modes: Arc::new(RequestModeManager::open(&root)?),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
             locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),
-            stats: Arc::new(BrokerStats::new()),
+            stats: Arc::new(BrokerStats::new(lmq && !options.broker.enable_lmq_stats)),
             budget: Budget::new(memory_bytes, max_frame_len),
             ids: Arc::new(UniqueIds::default()),
             announcements: Arc::new(Announcements::new(&options.namesrv_list())),
@@ -263,7 +264,9 @@ fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
         let newest = |queue_id: &i32| {
             store.store_time(&topic_name, *queue_id, store.max_offset(&topic_name, *queue_id) - 1).unwrap_or(0)
         };
-        if topics.get(&topic_name).is_none() && queue_ids.iter().map(newest).max() >= Some(topics.found_ms()) {
+        // Light queues have no settings.
+        let unknown = !store::is_lmq(&topic_name) && topics.get(&topic_name).is_none();
+        if unknown && queue_ids.iter().map(newest).max() >= Some(topics.found_ms()) {
             let queues = queue_ids.iter().max().map_or(1, |highest| highest + 1);
             tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
             let is_batch = store.queue_type(&topic_name) == QueueType::Batch;
@@ -359,6 +362,9 @@ pub(crate) fn store_config(options: &BrokerOptions) -> StoreConfig {
         enabled_append_prop_crc: store.enabled_append_prop_crc,
         force_verify_prop_crc: store.force_verify_prop_crc,
         message_delay_level: store.message_delay_level.clone(),
+        enable_lmq: store.enable_lmq,
+        enable_multi_dispatch: store.enable_multi_dispatch,
+        lmq_quota: store.enable_lmq_quota.then(|| size(store.max_lmq_consume_queue_num)),
         ..StoreConfig::default()
     }
 }

@@ -4,8 +4,8 @@
 use crate::timer::TimerRefusal;
 use bytes::Bytes;
 use protocol::response_code::{
-    FLUSH_DISK_TIMEOUT, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST,
-    SYSTEM_ERROR, TOPIC_NOT_EXIST,
+    FLUSH_DISK_TIMEOUT, LMQ_QUOTA_EXCEEDED, MESSAGE_ILLEGAL, NO_PERMISSION, SERVICE_NOT_AVAILABLE,
+    SUBSCRIPTION_GROUP_NOT_EXIST, SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
 use remoting::reply::{Body, Reply};
 use std::fmt::Display;
@@ -53,6 +53,10 @@ pub fn put_error<R>(error: &PutError, max_message_size: i32) -> Reply<R> {
                 "the message is illegal, maybe msg body or properties length not matched. msg body length limit \
                  {max_message_size}B, msg properties length limit 32KB. ({error})"
             ),
+        ),
+        PutError::LmqQuota { .. } => Reply::error(
+            LMQ_QUOTA_EXCEEDED,
+            format!("[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]lmq consume queue num exceeded. ({error})"),
         ),
         PutError::NoFile { .. } => {
             Reply::error(SYSTEM_ERROR, format!("create mapped file failed, server is busy or broken. ({error})"))

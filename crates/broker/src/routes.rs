@@ -221,6 +221,7 @@ fn common(
         .on::<ChangeMessageInvisibleTime>(Lane::Connection, change)
         .on::<QueryAssignment>(Lane::Connection, assignment.clone())
         .on::<SetMessageRequestMode>(lanes.admin.clone(), assignment.clone())
+        .on::<GetAllMessageRequestMode>(lanes.admin.clone(), assignment.clone())
         .on::<HeartBeat>(Lane::Connection, clients.clone())
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
         .on::<CheckClientConfig>(Lane::Connection, clients.clone())

@@ -20,6 +20,8 @@ const FORBIDDEN_READ: i32 = 1 << 2;
 #[derive(Debug)]
 pub struct SubscriptionGroupManager {
     file: MetadataFile,
+    /// Groups of light queues have settings without being in the table.
+    lmq: bool,
     state: RwLock<State>,
     changed: watch::Sender<u64>,
 }
@@ -44,11 +46,27 @@ impl SubscriptionGroupManager {
             table.insert(group.group_name.clone(), Arc::new(group));
         }
         let state = RwLock::new(State { table, forbidden: loaded.forbidden_table, version: loaded.data_version });
-        Ok(SubscriptionGroupManager { file, state, changed: watch::Sender::new(0) })
+        Ok(SubscriptionGroupManager { file, lmq: false, state, changed: watch::Sender::new(0) })
+    }
+
+    /// With `lmq`, groups `%LMQ%…` need not be made, and are as all groups are by default.
+    #[must_use]
+    pub fn with_lmq(self, lmq: bool) -> SubscriptionGroupManager {
+        SubscriptionGroupManager { lmq, ..self }
+    }
+
+    /// Source: LmqSubscriptionGroupManager.
+    fn light(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
+        (self.lmq && store::is_lmq(group)).then(|| {
+            Arc::new(SubscriptionGroupConfig { group_name: group.to_owned(), ..SubscriptionGroupConfig::default() })
+        })
     }
 
     /// The settings of a group; an unknown one is made when `auto_create` says so, or when it is a system group.
     pub fn find(&self, group: &str, auto_create: bool) -> Option<Arc<SubscriptionGroupConfig>> {
+        if let Some(light) = self.light(group) {
+            return Some(light);
+        }
         if let Some(found) = self.state.read().table.get(group) {
             return Some(found.clone());
         }
@@ -67,7 +85,7 @@ impl SubscriptionGroupManager {
 
     /// The settings of a group that exists.
     pub fn get(&self, group: &str) -> Option<Arc<SubscriptionGroupConfig>> {
-        self.state.read().table.get(group).cloned()
+        self.light(group).or_else(|| self.state.read().table.get(group).cloned())
     }
 
     /// Number of groups.
@@ -103,7 +121,7 @@ impl SubscriptionGroupManager {
     pub fn put(&self, configs: impl IntoIterator<Item = SubscriptionGroupConfig>) -> std::io::Result<()> {
         {
             let mut state = self.state.write();
-            for config in configs {
+            for config in configs.into_iter().filter(|config| self.light(&config.group_name).is_none()) {
                 self.insert(&mut state, config);
             }
         }

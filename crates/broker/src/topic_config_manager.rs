@@ -30,6 +30,8 @@ pub enum NotCreated {
 pub struct TopicConfigManager {
     file: MetadataFile,
     found_ms: i64,
+    /// Light queues have settings without being in the table.
+    lmq: bool,
     state: RwLock<State>,
     changed: watch::Sender<u64>,
 }
@@ -67,12 +69,21 @@ impl TopicConfigManager {
             version => version,
         };
         let state = RwLock::new(State { table, version, system: names });
-        Ok(TopicConfigManager { file, found_ms, state, changed: watch::Sender::new(0) })
+        Ok(TopicConfigManager { file, found_ms, lmq: options.store.enable_lmq, state, changed: watch::Sender::new(0) })
     }
 
     /// The settings of a topic.
     pub fn get(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        if self.is_lmq(topic) {
+            let config = TopicConfig { read_queue_nums: 1, write_queue_nums: 1, ..TopicConfig::default() };
+            return Some(Arc::new(TopicConfig { topic_name: topic.to_owned(), ..config }));
+        }
         self.state.read().table.get(topic).cloned()
+    }
+
+    /// Whether the topic is a light queue, which needs not be made. Source: LmqTopicConfigManager.
+    fn is_lmq(&self, topic: &str) -> bool {
+        self.lmq && store::is_lmq(topic)
     }
 
     /// True for an order topic.
@@ -212,7 +223,7 @@ impl TopicConfigManager {
     pub fn put(&self, configs: impl IntoIterator<Item = TopicConfig>) -> std::io::Result<()> {
         {
             let mut state = self.state.write();
-            for config in configs {
+            for config in configs.into_iter().filter(|config| !self.is_lmq(&config.topic_name)) {
                 self.insert(&mut state, config);
             }
         }

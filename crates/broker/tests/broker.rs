@@ -20,8 +20,8 @@ use protocol::operation::{
     UpdateBrokerConfig,
 };
 use protocol::response_code::{
-    MESSAGE_ILLEGAL, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS, SYSTEM_ERROR,
-    TOPIC_NOT_EXIST,
+    LMQ_QUOTA_EXCEEDED, MESSAGE_ILLEGAL, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS,
+    SYSTEM_ERROR, TOPIC_NOT_EXIST,
 };
 use protocol::sys_flag::pull;
 use remoting::client::{Client, ClientConfig};
@@ -384,4 +384,47 @@ async fn decisions_that_were_gathered_are_written_at_a_stop() {
     let answer = running.pull(TRANS_OP_HALF_TOPIC, 0, |_| {}).await;
     assert_eq!(only_record(&answer).body, b"0,1,");
     running.broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn light_queues_need_not_be_made_and_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let lmq = |options: &mut BrokerOptions| {
+        (options.store.enable_lmq, options.store.enable_multi_dispatch) = (true, true);
+        options.broker.auto_create_subscription_group = false;
+    };
+    let running = start(dir.path(), lmq).await;
+    let naming = |lmqs: &str| format!("INNER_MULTI_DISPATCH\u{1}{lmqs}\u{2}");
+    let light = |header: &mut PullMessageRequestHeader| header.consumer_group = "%LMQ%g".into();
+    assert_eq!(running.send("T", &naming("%LMQ%a")).await.code, SUCCESS);
+    for wrong in ["a", "%LMQ%a,b", "%LMQ%a,%LMQ%a", "%LMQ%a/b"] {
+        refused(&running.send("T", &naming(wrong)).await, MESSAGE_ILLEGAL, "INNER_MULTI_DISPATCH");
+    }
+    running.until_max_offset("%LMQ%a", 1).await;
+    let both = naming("%LMQ%b,%LMQ%a");
+    let (held, sent) = tokio::join!(running.pull("%LMQ%a", 1, light), running.send("T", &both));
+    assert_eq!(sent.code, SUCCESS, "{:?}", sent.remark);
+    assert_eq!(only_record(&held).property("INNER_MULTI_QUEUE_OFFSET"), Some("0,1"));
+    // A half message is in them once it is committed.
+    let half = running.send("T", &format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}p\u{2}{}", naming("%LMQ%a"))).await;
+    running.until_max_offset(TRANS_HALF_TOPIC, 1).await;
+    assert_eq!(running.max_offset("%LMQ%a").await, 2);
+    assert_eq!(running.end_transaction(&half, sys_flag::TRANSACTION_COMMIT_TYPE).await.code, SUCCESS);
+    running.until_max_offset("%LMQ%a", 3).await;
+    // And one that waits, when it comes. What comes again is in none.
+    assert_eq!(running.send("T", &format!("DELAY\u{1}1\u{2}{}", naming("%LMQ%a"))).await.code, SUCCESS);
+    running.until_max_offset("%LMQ%a", 4).await;
+    // No more than the quota, which holds at once when it is set.
+    let quota = Bytes::from_static(b"enableLmqQuota=true\nmaxLmqConsumeQueueNum=2\n");
+    let set = running.client.call::<UpdateBrokerConfig>(&running.addr, &NoHeader, quota, PATIENCE).await.unwrap();
+    assert_eq!(set.code, SUCCESS, "{:?}", set.remark);
+    let over = running.send("T", &naming("%LMQ%c")).await;
+    refused(&over, LMQ_QUOTA_EXCEEDED, "[LMQ_CONSUME_QUEUE_NUM_EXCEEDED]lmq consume queue num exceeded.");
+    running.broker.shutdown().await;
+    let running = start(dir.path(), lmq).await;
+    assert_eq!(running.max_offset("%LMQ%a").await, 4);
+    assert_eq!(only_record(&running.pull("%LMQ%a", 3, light).await).property("INNER_MULTI_QUEUE_OFFSET"), Some("3"));
+    running.broker.shutdown().await;
+    let topics = std::fs::read_to_string(dir.path().join("config/topics.json")).unwrap();
+    assert!(!topics.contains("%LMQ%"), "{topics}");
 }

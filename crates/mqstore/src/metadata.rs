@@ -23,6 +23,8 @@ pub(crate) const TOPICS: &str = "topics.json";
 pub(crate) const GROUPS: &str = "subscriptionGroup.json";
 /// Offsets of groups.
 pub(crate) const OFFSETS: &str = "consumerOffset.json";
+/// The same of a broker with light queues, which leaves the other as it was.
+pub(crate) const LMQ_OFFSETS: &str = "lmqConsumerOffset.json";
 /// How far delivery of delayed messages is.
 pub(crate) const DELAYS: &str = "delayOffset.json";
 
@@ -31,7 +33,20 @@ pub(crate) const DELAYS: &str = "delayOffset.json";
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct ConsumerOffsets {
     pub(crate) data_version: DataVersion,
+    /// Groups of light queues, each of which has one queue; in [`LMQ_OFFSETS`] only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lmq_offset_table: Option<BTreeMap<String, i64>>,
     pub(crate) offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+impl ConsumerOffsets {
+    /// Each `topic@group`, with queue and offset.
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = (&str, i32, &mut i64)> {
+        let light = self.lmq_offset_table.iter_mut().flatten().map(|(key, offset)| (&**key, 0, offset));
+        let plain = self.offset_table.iter_mut();
+        let plain = plain.flat_map(|(key, queues)| queues.iter_mut().map(|(queue, offset)| (&**key, *queue, offset)));
+        plain.chain(light)
+    }
 }
 
 /// `delayOffset.json`: next message to deliver, by level.
@@ -94,12 +109,13 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Content<T>, ToolE
     })
 }
 
-/// The four files that can be made anew.
+/// The files that can be made anew.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub(crate) topics: Content<TopicConfigSerializeWrapper>,
     pub(crate) groups: Content<SubscriptionGroupWrapper>,
     pub(crate) offsets: Content<ConsumerOffsets>,
+    pub(crate) lmq_offsets: Content<ConsumerOffsets>,
     pub(crate) delays: Content<DelayOffsets>,
 }
 
@@ -109,6 +125,7 @@ impl Metadata {
             topics: read(&config.join(TOPICS))?,
             groups: read(&config.join(GROUPS))?,
             offsets: read(&config.join(OFFSETS))?,
+            lmq_offsets: read(&config.join(LMQ_OFFSETS))?,
             delays: read(&config.join(DELAYS))?,
         })
     }
@@ -159,6 +176,16 @@ pub(crate) fn offsets(path: &Path) -> Result<Salvaged<BTreeMap<i32, i64>>, ToolE
         },
         &|key, value| if key.contains('@') { codec::json::from_slice(value).ok() } else { None },
     )
+}
+
+/// Offsets of groups of light queues, of a file or its backup, when one of them is whole.
+pub(crate) fn lmq_offsets(path: &Path) -> Result<Option<BTreeMap<String, i64>>, ToolError> {
+    for path in [path, &*backup_of(path)] {
+        if let Content::Good(whole) = read::<ConsumerOffsets>(path)? {
+            return Ok(whole.lmq_offset_table);
+        }
+    }
+    Ok(None)
 }
 
 type Whole<'f, T> = &'f dyn Fn(&[u8]) -> Option<(BTreeMap<String, T>, DataVersion)>;

@@ -82,6 +82,7 @@ operations! {
     PollingInfo = 200055, PollingInfoRequestHeader => PollingInfoResponseHeader;
     QueryAssignment = 400, NoHeader => NoHeader;
     SetMessageRequestMode = 401, NoHeader => NoHeader;
+    GetAllMessageRequestMode = 402, NoHeader => NoHeader;
 
     // To the broker: clients and their offsets.
     HeartBeat = 34, NoHeader => HeartbeatResponseHeader;

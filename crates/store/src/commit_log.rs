@@ -15,6 +15,7 @@ use crate::allocate::Allocator;
 use crate::consume_queue::Queue;
 use crate::core::Core;
 use crate::error::PutError;
+use crate::lmq::{self, LmqPlaces};
 use crate::mapped_file_queue::MappedFileQueue;
 use crate::message::PutResult;
 use crate::mmap::MappedFileWriter;
@@ -40,6 +41,8 @@ pub(crate) struct DispatchRecord {
     pub(crate) store_timestamp: i64,
     /// What the index files it under.
     pub(crate) key_hashes: KeyHashes,
+    /// Light queues that it is in too.
+    pub(crate) lmqs: LmqPlaces,
 }
 
 /// Hashes of the keys of a record; those of most fit without the heap.
@@ -53,6 +56,12 @@ impl DispatchRecord {
     /// Position in the queue behind its last message.
     pub(crate) fn end_offset(&self) -> Option<i64> {
         Some(self.queue_offset? + i64::from(self.message_count))
+    }
+
+    /// The queues it is in, with its position in each.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Arc<Queue>, i64)> {
+        let light = self.lmqs.as_deref().unwrap_or_default().iter().map(|place| (&place.queue, place.queue_offset));
+        self.queue_offset.map(|queue_offset| (&self.queue, queue_offset)).into_iter().chain(light)
     }
 }
 
@@ -92,6 +101,8 @@ pub(crate) struct EncodedRecord<'a> {
     pub(crate) expects_offset: Option<i64>,
     pub(crate) tags_code: TagsCode,
     pub(crate) key_hashes: KeyHashes,
+    /// The places in light queues that it says it has.
+    pub(crate) lmqs: LmqPlaces,
     /// Where it went, once appended.
     pub(crate) place: PutResult,
 }
@@ -99,7 +110,9 @@ pub(crate) struct EncodedRecord<'a> {
 impl EncodedRecord<'_> {
     /// What was known when it was encoded holds no longer.
     fn is_stale(&self) -> bool {
-        self.queue.is_deleted() || self.expects_offset.is_some_and(|expected| expected != self.queue.next_offset())
+        self.queue.is_deleted()
+            || self.expects_offset.is_some_and(|expected| expected != self.queue.next_offset())
+            || lmq::is_stale(&self.lmqs)
     }
 }
 
@@ -297,6 +310,7 @@ impl CommitLog {
             if record.in_queue {
                 record.queue.set_next_offset(queue_offset + i64::from(record.message_count));
             }
+            lmq::advance(&record.lmqs);
         }
         writer.publish();
         let end = writer.file().first_offset() + writer.position();
@@ -316,6 +330,7 @@ impl CommitLog {
                 tags_code: record.tags_code.at(store_timestamp),
                 store_timestamp,
                 key_hashes: std::mem::take(&mut record.key_hashes),
+                lmqs: record.lmqs.clone(),
             });
         }
         *last_store_timestamp = store_timestamp;

@@ -111,6 +111,12 @@ pub struct StoreConfig {
     /// `messageDelayLevel`: the delays behind levels 1, 2, …; a message in SCHEDULE_TOPIC_XXXX has its delivery time as
     /// tagsCode.
     pub message_delay_level: String,
+    /// `enableLmq`: messages that name light queues get positions in them.
+    pub enable_lmq: bool,
+    /// `enableMultiDispatch`: light queues are written.
+    pub enable_multi_dispatch: bool,
+    /// `maxLmqConsumeQueueNum`, if `enableLmqQuota`: no more light queues than this are made by messages.
+    pub lmq_quota: Option<usize>,
     /// Bytes of memory that "in memory" is reckoned from; `None`: the machine's.
     pub total_memory_bytes: Option<u64>,
 }
@@ -164,6 +170,9 @@ impl Default for StoreConfig {
             enabled_append_prop_crc: false,
             force_verify_prop_crc: false,
             message_delay_level: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(),
+            enable_lmq: false,
+            enable_multi_dispatch: false,
+            lmq_quota: None,
             total_memory_bytes: None,
         }
     }

@@ -27,6 +27,7 @@ use crate::core::{Core, Finding, is_no_space};
 use crate::disk_level::DiskLimit;
 use crate::error::PutError;
 use crate::index::IndexWriter;
+use crate::lmq::is_lmq;
 use crate::message::{Arrival, ArrivedProperties, MessageArrivingListener};
 use crate::mmap::MappedSlice;
 use crate::queue_table::QueueTable;
@@ -164,6 +165,7 @@ impl Dispatcher {
         let gate = Arc::clone(&self.gate);
         let _gate = gate.lock();
         self.write_queues(records)?;
+        self.write_lmqs(records)?;
         if let Err(error) = self.write_index(records) {
             self.index.iter_mut().for_each(IndexWriter::discard);
             return Err(error);
@@ -179,7 +181,8 @@ impl Dispatcher {
 
     /// One write per queue, however the queues alternate in the log.
     fn write_queues(&self, records: &[DispatchRecord]) -> io::Result<()> {
-        let mut order: Vec<&DispatchRecord> = records.iter().filter(|record| record.queue_offset.is_some()).collect();
+        let here = |record: &&DispatchRecord| record.queue_offset.is_some() && !self.is_light(&record.queue);
+        let mut order: Vec<&DispatchRecord> = records.iter().filter(here).collect();
         order.sort_by_key(|record| Arc::as_ptr(&record.queue).addr());
         let mut units = Vec::new();
         for group in order.chunk_by(|a, b| Arc::ptr_eq(&a.queue, &b.queue)) {
@@ -206,12 +209,14 @@ impl Dispatcher {
             return batch.write(&records.map(batch_unit).collect::<Vec<_>>());
         }
         let files = self.queues.files();
+        // As in Java, light queues have none.
+        let extended = self.queues.ext().writes() && !is_lmq(&queue.topic);
         units.clear();
         for record in records {
-            let bit_map = if self.queues.ext().writes() { self.bit_map(record) } else { Vec::new() };
+            let bit_map = if extended { self.bit_map(record) } else { Vec::new() };
             let (tags_code, store_timestamp) = (record.tags_code, record.store_timestamp);
-            let tags_code =
-                self.queues.ext().put(queue, files, ExtUnit { tags_code, store_timestamp, bit_map: &bit_map })?;
+            let unit_of_ext = ExtUnit { tags_code, store_timestamp, bit_map: &bit_map };
+            let tags_code = if extended { self.queues.ext().put(queue, files, unit_of_ext)? } else { tags_code };
             units.extend_from_slice(&Unit { tags_code, ..unit(record) }.encode());
         }
         queue.write(files, queue_offset, units)
@@ -236,16 +241,21 @@ impl Dispatcher {
     }
 
     fn tell(&self, record: &DispatchRecord) {
-        let Some(queue_offset) = record.queue_offset.filter(|_| !record.queue.is_deleted()) else { return };
-        self.listener.arriving(&Arrival {
-            topic: &record.queue.topic,
-            queue_id: record.queue.queue_id,
-            queue_offset,
-            tags_code: record.tags_code,
-            store_timestamp: record.store_timestamp,
-            properties: ArrivedProperties::of(&|| properties_of(&self.log, record)),
-            physical_offset: record.physical_offset,
-        });
+        let Some(queue_offset) = record.queue_offset else { return };
+        let read = || properties_of(&self.log, record);
+        let properties = ArrivedProperties::of(&read);
+        if !record.queue.is_deleted() {
+            self.listener.arriving(&Arrival {
+                topic: &record.queue.topic,
+                queue_id: record.queue.queue_id,
+                queue_offset,
+                tags_code: record.tags_code,
+                store_timestamp: record.store_timestamp,
+                properties,
+                physical_offset: record.physical_offset,
+            });
+        }
+        self.tell_lmqs(record, properties);
     }
 
     /// Dispatches the records of the log from one offset to another.
@@ -305,6 +315,7 @@ impl Dispatcher {
                 filed(&text(record.properties)),
                 record.sys_flag,
             ),
+            lmqs: self.lmqs_of(record)?,
         })
     }
 

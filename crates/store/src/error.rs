@@ -138,6 +138,12 @@ pub enum PutError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// The message names a light queue that is not there, and there are as many as may be.
+    #[error("there are {limit} light queues already (maxLmqConsumeQueueNum, enableLmqQuota)")]
+    LmqQuota {
+        /// Most allowed.
+        limit: usize,
+    },
     /// The next commit-log file is not there yet, for lack of space or because the disk is slow.
     #[error("no commit-log file to write to: {reason}")]
     NoFile {

@@ -72,6 +72,7 @@ mod get;
 mod index;
 mod inventory;
 mod list;
+mod lmq;
 mod log_files;
 mod lookup;
 mod mapped_file_queue;
@@ -103,6 +104,7 @@ pub use config::{FlushDiskType, StoreConfig};
 pub use disk_level::{DiskLevel, DiskLimit};
 pub use error::{FlushError, OpenError, PutError};
 pub use fs::{DirItem, DiskUsage, FileSystem, RealFileSystem};
+pub use lmq::{LMQ_PREFIX, is_lmq};
 pub use message::{Arrival, ArrivedProperties, Message, MessageArrivingListener, NoListener, PutResult};
 pub use mmap::MappedSlice;
 pub use read::{

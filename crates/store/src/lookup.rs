@@ -9,6 +9,7 @@ use tracing::error;
 
 use crate::commit_log::CommitLog;
 use crate::consume_queue::Queue;
+use crate::lmq::{is_in, is_lmq};
 use crate::mmap::MappedSlice;
 use crate::record::is_torn;
 
@@ -37,7 +38,7 @@ impl Lookup {
             return Lookup::Gone;
         }
         let Some(record) = log.files().slice(offset, len) else { return Lookup::Gone };
-        let problem = if !is_it(&record, unit, queue.queue_id, queue_offset) {
+        let problem = if !is_it(&record, unit, queue.queue_id, queue_offset) && !is_light(&record, unit, queue) {
             Some("another record, or none, lies there".to_owned())
         } else if closely {
             content_problem(&record, queue)
@@ -65,12 +66,22 @@ fn is_it(record: &[u8], unit: &Unit, queue_id: i32, queue_offset: i64) -> bool {
         && field_i64(28) == Some(unit.physical_offset)
 }
 
+/// Whether it is the record of another topic that says it is in this light queue.
+fn is_light(record: &[u8], unit: &Unit, queue: &Queue) -> bool {
+    is_lmq(&queue.topic)
+        && MessageRecord::parse(record).is_ok_and(|record| {
+            record.physical_offset == unit.physical_offset
+                && usize::try_from(unit.size) == Ok(record.total_size)
+                && is_in(&record, queue)
+        })
+}
+
 fn content_problem(record: &[u8], queue: &Queue) -> Option<String> {
     let parsed = match MessageRecord::parse(record) {
         Ok(parsed) => parsed,
         Err(error) => return Some(error.to_string()),
     };
-    if parsed.topic != queue.topic.as_bytes() {
+    if parsed.topic != queue.topic.as_bytes() && !is_in(&parsed, queue) {
         return Some(format!("a record of topic {}", parsed.topic_str()));
     }
     if is_torn(parsed.topic, parsed.properties) {

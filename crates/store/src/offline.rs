@@ -14,6 +14,7 @@ use crate::record::{self, DelayLevels};
 use crate::sys::{LockError, RangeLock, lock_holder};
 
 pub use crate::fs::next_data;
+pub use crate::lmq::places_of as lmq_places_of;
 pub use crate::record::{enters_queue, is_torn};
 
 /// The lock of a store: as long as this lives, no broker, Java's or ours, opens it. [`crate::MessageStore::open`] takes

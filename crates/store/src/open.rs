@@ -18,6 +18,7 @@ use crate::error::OpenError;
 use crate::flush::{Checkpointer, Flusher};
 use crate::index::{Index, IndexWriter, LastExit, index_dir};
 use crate::inventory::Inventory;
+use crate::lmq::Lmqs;
 use crate::log_files::{self, io_error, open_or_create};
 use crate::lookup::DamagedRecords;
 use crate::mapped_file_queue::MappedFileQueue;
@@ -86,6 +87,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
     });
     let mut store = MessageStore {
         damaged: DamagedRecords::default(),
+        lmqs: Lmqs::new(&core.config),
         total_memory: core.config.total_memory_bytes.unwrap_or_else(machine_memory),
         delays: Arc::clone(&dispatcher.delays),
         dispatched: Arc::clone(&dispatcher.dispatched),

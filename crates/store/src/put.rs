@@ -13,6 +13,7 @@ use crate::config::FlushDiskType;
 use crate::consume_queue::Queue;
 use crate::core::Counters;
 use crate::error::PutError;
+use crate::lmq::LMQ_QUEUE_ID;
 use crate::message::{Message, PutResult};
 use crate::record::{enters_queue, is_torn, key_hashes, message_count};
 use crate::store::MessageStore;
@@ -45,12 +46,15 @@ impl MessageStore {
 
     /// Whether the store has properties of its own to add to these messages.
     fn needs_completion(&self, messages: &[Message<'_>]) -> bool {
-        self.core.config.enabled_append_prop_crc || messages.iter().any(is_inner_batch)
+        self.core.config.enabled_append_prop_crc || messages.iter().any(is_inner_batch) || self.lmqs.concern(messages)
     }
 
     /// The slow way: properties are put together anew.
     fn try_put_completed(&self, messages: &[Message<'_>], done: &mut impl FnMut(PutResult)) -> Result<(), AppendError> {
-        let properties: Result<Vec<String>, _> = messages.iter().map(|message| self.completed(message)).collect();
+        let _order = self.lmqs.order(messages);
+        let alone = messages.len() == 1;
+        let properties: Result<Vec<String>, _> =
+            messages.iter().map(|message| self.completed(message, alone)).collect();
         let properties = properties?;
         if messages.len() > 1 && messages.iter().any(is_inner_batch) {
             return Err(AppendError::Put(PutError::Illegal { reason: "an inner batch goes alone" }));
@@ -60,9 +64,9 @@ impl MessageStore {
         self.try_put_all(&completed, done)
     }
 
-    /// The properties of a message with those that the store adds: where an inner batch begins in its queue, which may be
-    /// too late when it is appended, and room for the CRC.
-    fn completed(&self, message: &Message<'_>) -> Result<String, AppendError> {
+    /// The properties of a message with those that the store adds: where an inner batch begins in its queue and where the
+    /// message is in light queues, which may be too late when it is appended, and room for the CRC.
+    fn completed(&self, message: &Message<'_>, alone: bool) -> Result<String, AppendError> {
         let mut properties = message.properties.to_owned();
         if is_inner_batch(message) {
             self.check(message).map_err(AppendError::Put)?;
@@ -76,6 +80,8 @@ impl MessageStore {
             with_base.set(names::INNER_BASE, queue.next_offset().to_string());
             properties = with_base.encode();
         }
+        let lmq = |name: &str| self.queue(name, LMQ_QUEUE_ID);
+        self.lmqs.complete(message, alone, &mut properties, &self.queues, lmq).map_err(AppendError::Put)?;
         Ok(if self.core.config.enabled_append_prop_crc { reserve_prop_crc(&properties) } else { properties })
     }
 
@@ -159,6 +165,7 @@ impl MessageStore {
             in_queue: enters_queue(message.sys_flag),
             tags_code: self.delays.tags_code(message.topic, tags, || get(names::DELAY)),
             key_hashes: key_hashes(&self.core.config, message.topic, filed, message.sys_flag),
+            lmqs: self.lmqs.places(message, |name| self.queue(name, LMQ_QUEUE_ID)).map_err(AppendError::Put)?,
             place: PutResult { physical_offset: 0, len: 0, queue_offset: 0, store_timestamp: 0 },
         })
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::FixedState;
 use parking_lot::{Mutex, RwLock};
@@ -13,6 +14,7 @@ use crate::batch_consume_queue::{BatchConsumeQueue, QueueType};
 use crate::consume_queue::Queue;
 use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::inventory::Inventory;
+use crate::lmq::is_lmq;
 use crate::parallel;
 use crate::queue_files::{Gap, QueueFiles};
 
@@ -27,6 +29,8 @@ pub(crate) struct QueueTable {
     ext: ConsumeQueueExt,
     /// Topics whose queues are made to hold batches.
     batch_topics: RwLock<HashSet<String>>,
+    /// How many light queues there are.
+    lmqs: AtomicUsize,
     hasher: FixedState,
     shards: Vec<RwLock<Topics>>,
 }
@@ -43,6 +47,7 @@ impl QueueTable {
         batch_topics: &[String],
     ) -> io::Result<(QueueTable, Vec<Gap>)> {
         let table = QueueTable {
+            lmqs: AtomicUsize::new(0),
             hasher: FixedState::default(),
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             files,
@@ -187,6 +192,11 @@ impl QueueTable {
         self.shards.iter().map(|shard| shard.read().values().map(Vec::len).sum::<usize>()).sum()
     }
 
+    /// How many light queues there are.
+    pub(crate) fn lmqs(&self) -> usize {
+        self.lmqs.load(Ordering::Relaxed)
+    }
+
     /// The queues of a topic.
     pub(crate) fn of_topic(&self, topic: &str) -> Vec<Arc<Queue>> {
         self.shard(topic).and_then(|shard| shard.read().get(topic).cloned()).unwrap_or_default()
@@ -198,7 +208,11 @@ impl QueueTable {
         let Some(shard) = self.shard(&queue.topic) else { return };
         let mut topics = shard.write();
         if let Some(queues) = topics.get_mut(&queue.topic) {
+            let before = queues.len();
             queues.retain(|other| !Arc::ptr_eq(other, queue));
+            if is_lmq(&queue.topic) {
+                self.lmqs.fetch_sub(before - queues.len(), Ordering::Relaxed);
+            }
             if queues.is_empty() {
                 topics.remove(&queue.topic);
             }
@@ -218,6 +232,9 @@ impl QueueTable {
         let queues = topics.entry(name).or_default();
         let at = queues.partition_point(|other| other.queue_id < queue_id);
         queues.insert(at, Arc::clone(&queue));
+        if is_lmq(topic) {
+            self.lmqs.fetch_add(1, Ordering::Relaxed);
+        }
         queue
     }
 

@@ -21,6 +21,7 @@ use crate::dispatch::Dispatcher;
 use crate::error::OpenError;
 use crate::index::LastExit;
 use crate::inventory::Inventory;
+use crate::lmq::is_in;
 use crate::log_files::io_error;
 use crate::mmap::MappedFile;
 use crate::progress::Progress;
@@ -116,12 +117,13 @@ pub(crate) fn dispatch(
     let mut rebuild = Rebuild { dispatcher, log, tails: HashMap::default(), pending: 0, lost: lost.is_some() };
     let mut missing = HashMap::<usize, Arc<Queue>, FixedState>::default();
     let first = rebuild.read_log(from, |rebuild, record| {
-        let key = key(&record.queue);
-        if record.physical_offset >= queues_from
-            && !missing.contains_key(&key)
-            && rebuild.apply(record, queues_from == oldest)?
-        {
-            missing.insert(key, Arc::clone(&record.queue));
+        if record.physical_offset >= queues_from {
+            for (queue, queue_offset) in record.places() {
+                let key = key(queue);
+                if !missing.contains_key(&key) && rebuild.apply(record, queue, queue_offset, queues_from == oldest)? {
+                    missing.insert(key, Arc::clone(queue));
+                }
+            }
         }
         if record.physical_offset >= indexed {
             rebuild.dispatcher.index_recovered(record)?;
@@ -139,8 +141,8 @@ pub(crate) fn dispatch(
     warn!(lack_units = missing.len(), "consume queues are built again from the whole log");
     checkpoint.begin_recovery(&rebuild.dispatcher.core, oldest).map_err(failed)?;
     let second = rebuild.read_log(oldest, |rebuild, record| {
-        if missing.contains_key(&key(&record.queue)) {
-            rebuild.apply(record, true)?;
+        for (queue, queue_offset) in record.places().filter(|(queue, _)| missing.contains_key(&key(queue))) {
+            rebuild.apply(record, queue, queue_offset, true)?;
         }
         Ok(())
     });
@@ -194,6 +196,8 @@ struct Tail {
     newest: i64,
     /// The last records, whose units are not written yet.
     pending: Vec<DispatchRecord>,
+    /// Position of the first of them.
+    pending_from: i64,
 }
 
 impl Tail {
@@ -201,7 +205,14 @@ impl Tail {
         let end = queue.max_offset();
         let last = queue.entries(files, end - 1, 1)?.first().map(|entry| entry.unit).filter(|unit| !unit.is_blank());
         let newest = last.map_or(-1, |unit| unit.physical_offset);
-        Ok(Tail { queue: Arc::clone(queue), begin: queue.min_offset(), end, newest, pending: Vec::new() })
+        Ok(Tail {
+            queue: Arc::clone(queue),
+            begin: queue.min_offset(),
+            end,
+            newest,
+            pending: Vec::new(),
+            pending_from: end,
+        })
     }
 
     /// Whether the messages between the last one and this record can have lain between them in the log. No checksum covers
@@ -216,8 +227,8 @@ impl Tail {
     /// Returns how many records were pending.
     fn write(&mut self, dispatcher: &Dispatcher) -> io::Result<usize> {
         let pending = std::mem::take(&mut self.pending);
-        if let Some(begin) = pending.first().and_then(|record| record.queue_offset) {
-            dispatcher.write_units(&self.queue, begin, pending.iter(), &mut Vec::new())?;
+        if !pending.is_empty() {
+            dispatcher.write_units(&self.queue, self.pending_from, pending.iter(), &mut Vec::new())?;
             self.queue.publish(self.end);
             self.queue.set_next_offset(self.end);
         }
@@ -262,14 +273,18 @@ impl Rebuild<'_> {
         self.write_all()
     }
 
-    /// Puts a record into its queue, unless it is there. `may_begin`: the log is read from its start, so a queue whose
+    /// Puts a record into one of its queues, unless it is there. `may_begin`: the log is read from its start, so a queue whose
     /// units are missing before this one has lost them for good. Returns whether units are missing that the log still
     /// has.
-    fn apply(&mut self, record: &DispatchRecord, may_begin: bool) -> io::Result<bool> {
-        let queue = &record.queue;
-        let Some(queue_offset) = record.queue_offset else { return Ok(false) };
+    fn apply(
+        &mut self,
+        record: &DispatchRecord,
+        queue: &Arc<Queue>,
+        queue_offset: i64,
+        may_begin: bool,
+    ) -> io::Result<bool> {
         if !(0..=MAX_QUEUE_OFFSET).contains(&queue_offset) {
-            tell_damaged(record, queue_offset);
+            tell_damaged(record, queue, queue_offset);
             return Ok(false);
         }
         let physical_offset = i64::try_from(record.physical_offset).unwrap_or(i64::MAX);
@@ -293,7 +308,7 @@ impl Rebuild<'_> {
             return Ok(true);
         }
         if !tail.may_be_followed_by(record, queue_offset) {
-            tell_damaged(record, queue_offset);
+            tell_damaged(record, queue, queue_offset);
             return Ok(false);
         }
         if queue_offset != tail.end {
@@ -309,7 +324,12 @@ impl Rebuild<'_> {
                 queue.fill_blank(files, queue_offset)?;
             }
         }
-        tail.end = queue_offset + i64::from(record.message_count);
+        if tail.pending.is_empty() {
+            tail.pending_from = queue_offset;
+        }
+        // In a light queue it is one message, whatever it is in its own.
+        let count = if Arc::ptr_eq(queue, &record.queue) { i64::from(record.message_count) } else { 1 };
+        tail.end = queue_offset + count;
         tail.newest = physical_offset;
         tail.pending.push(record.clone());
         self.pending += 1;
@@ -324,8 +344,8 @@ impl Rebuild<'_> {
 }
 
 /// Tells of a record whose place in its queue cannot be true.
-fn tell_damaged(record: &DispatchRecord, queue_offset: i64) {
-    error!(topic = %record.queue.topic, queue_id = record.queue.queue_id, queue_offset, offset = record.physical_offset,
+fn tell_damaged(record: &DispatchRecord, queue: &Queue, queue_offset: i64) {
+    error!(topic = %queue.topic, queue_id = queue.queue_id, queue_offset, offset = record.physical_offset,
         "the queue offset of this message is damaged, it is not in its queue; to see what can be done: mqstore verify");
 }
 
@@ -374,6 +394,7 @@ fn is_unit_of(log: &CommitLog, queue: &Queue, entry: &QueueEntry, before: Option
         Step::Record(record) => {
             record.topic == queue.topic.as_bytes()
                 && (record.queue_id, record.queue_offset) == (queue.queue_id, entry.queue_offset)
+                || is_in(&record, queue)
         }
         _ => false,
     }

@@ -20,6 +20,7 @@ use crate::dispatch::{Dispatched, Dispatcher, confirmed};
 use crate::error::{FlushError, OpenError, PutError};
 use crate::flush::Checkpointer;
 use crate::fs::{FileSystem, RealFileSystem};
+use crate::lmq::{Lmqs, is_lmq};
 use crate::lookup::DamagedRecords;
 use crate::message::{Message, MessageArrivingListener, PutResult};
 use crate::queue_table::QueueTable;
@@ -28,9 +29,6 @@ use crate::retention::Retention;
 use crate::status::StoreStatus;
 use crate::sys::RangeLock;
 use crate::watermark::FlushWait;
-
-/// LMQs are named so.
-const LMQ_PREFIX: &str = "%LMQ%";
 
 /// A message store over one directory. Share it behind an [`Arc`]; all methods take `&self` and may be called from any
 /// thread. Dropping it shuts it down.
@@ -44,6 +42,7 @@ pub struct MessageStore {
     pub(crate) cleaner: Arc<Cleaner>,
     pub(crate) dispatched: Arc<Dispatched>,
     pub(crate) damaged: DamagedRecords,
+    pub(crate) lmqs: Lmqs,
     pub(crate) total_memory: u64,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     pub(crate) lock: Mutex<Option<RangeLock>>,
@@ -138,8 +137,7 @@ impl MessageStore {
     /// topics went.
     pub fn clean_unused_topics(&self, keep: &HashSet<String>) -> usize {
         let topics = self.topics().into_iter().map(|(topic, _)| topic);
-        let unused =
-            topics.filter(|topic| !keep.contains(topic) && !is_system_topic(topic) && !topic.starts_with(LMQ_PREFIX));
+        let unused = topics.filter(|topic| !keep.contains(topic) && !is_system_topic(topic) && !is_lmq(topic));
         unused.map(|topic| self.delete_topic(&topic)).filter(|deleted| *deleted > 0).count()
     }
 
@@ -168,6 +166,11 @@ impl MessageStore {
     pub fn set_retention(&self, config: &StoreConfig) {
         self.core.set_retention(Retention::of(config));
         self.core.clean.notify();
+    }
+
+    /// Puts make no more light queues than this from now on; `None`: as many as they name.
+    pub fn set_lmq_quota(&self, quota: Option<usize>) {
+        self.lmqs.set_quota(quota);
     }
 
     /// How the store is doing.

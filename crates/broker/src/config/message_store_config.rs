@@ -162,9 +162,9 @@ daemon::options! {
         preferredLeaderId => preferred_leader_id: Option<String> = None; Plain, Live, Y, "DLedger preferred leader";
         enableBatchPush => enable_batch_push: bool = false; Plain, Live, T, "DLedger batch push";
         enableScheduleMessageStats => enable_schedule_message_stats: bool = true; Plain, Live, T, "delay message counters";
-        enableLmq => enable_lmq: bool = false; Plain, Live, Y, "accept %LMQ% queues";
-        enableMultiDispatch => enable_multi_dispatch: bool = false; Plain, Live, Y, "older switch for LMQ";
-        maxLmqConsumeQueueNum => max_lmq_consume_queue_num: i32 = 20_000; Count, Live, Y, "cap on LMQ queues";
+        enableLmq => enable_lmq: bool = false; Plain, Boot, Y, "light queues: %LMQ% topics and groups, positions in messages";
+        enableMultiDispatch => enable_multi_dispatch: bool = false; Plain, Boot, Y, "write light queues, with enableLmq";
+        maxLmqConsumeQueueNum => max_lmq_consume_queue_num: i32 = 20_000; Count, Live, Y, "most light queues, with enableLmqQuota";
         enableLmqQuota => enable_lmq_quota: bool = false; Plain, Live, Y, "limit the number of light queues";
         enableScheduleAsyncDeliver => enable_schedule_async_deliver: bool = false; Plain, Boot, T, "deliver delay levels asynchronously";
         scheduleAsyncDeliverMaxPendingLimit => schedule_async_deliver_max_pending_limit: i32 = 2000; Count, Live, T, "asynchronous deliveries in flight";

@@ -68,7 +68,7 @@ fn what_java_wrote_is_read_and_written_in_its_form() {
     for store in STORES {
         let dir = copied(store);
         let file = |name: &str| dir.path().join("config").join(name);
-        let offsets = ConsumerOffsetManager::open(dir.path()).unwrap();
+        let offsets = ConsumerOffsetManager::open(dir.path(), false).unwrap();
         offsets.persist();
         let expect = java::<Offsets>(store, "consumerOffset.json").offset_table;
         check_members(&expect, &minified(&file("consumerOffset.json")));
@@ -111,7 +111,7 @@ fn broken_files_are_refused_with_the_remedy() {
         let error = match broken {
             "topics.json" => TopicConfigManager::open(dir.path(), &BrokerOptions::default()).map(drop),
             "subscriptionGroup.json" => SubscriptionGroupManager::open(dir.path()).map(drop),
-            _ => ConsumerOffsetManager::open(dir.path()).map(drop),
+            _ => ConsumerOffsetManager::open(dir.path(), false).map(drop),
         };
         let text = PartsError::from(error.unwrap_err()).to_string();
         let remedy = format!("mqstore rebuild-metadata --store {} --apply", dir.path().display());

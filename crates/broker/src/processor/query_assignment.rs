@@ -22,7 +22,7 @@ use protocol::body::route::TopicRouteData;
 use protocol::body::{MessageQueue, encode};
 use protocol::header::namesrv::GetRouteInfoRequestHeader;
 use protocol::names::{LMQ_PREFIX, RETRY_PREFIX};
-use protocol::operation::{GetRouteInfoByTopic, QueryAssignment, SetMessageRequestMode};
+use protocol::operation::{GetAllMessageRequestMode, GetRouteInfoByTopic, QueryAssignment, SetMessageRequestMode};
 use protocol::response_code::{SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS, TOPIC_NOT_EXIST};
 use protocol::sys_flag::perm;
 use remoting::client::Client;
@@ -112,6 +112,12 @@ impl Processor<SetMessageRequestMode> for QueryAssignmentProcessor {
             Ok(()) => Reply::success().into(),
             Err(error) => not_persisted(error).into(),
         }
+    }
+}
+
+impl Processor<GetAllMessageRequestMode> for QueryAssignmentProcessor {
+    fn process(&self, _: Request<NoHeader>) -> Outcome {
+        Reply::body(encode(&self.parts.modes.snapshot())).into()
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config::FlushDiskType;
 use crate::config_manager::BrokerConfigManager;
+use crate::processor::priority;
 use crate::processor::recall_message::recall_handle;
 use crate::rebalance_lock_manager::RebalanceLockManager;
 use crate::reply::{flush_error, forbidden, group_not_exist, put_error, timer_refusal, topic_not_exist, wait_flushed};
@@ -173,6 +174,11 @@ impl SendMessageProcessor {
         }
         if header.topic.starts_with(names::RETRY_PREFIX) && !header.batch {
             self.redirect_retry(header, peer, &mut draft)?;
+        }
+        if !header.batch
+            && let Some(queue_id) = priority::queue_id(&mut draft.properties, config.write_queue_nums)
+        {
+            draft.queue_id = queue_id;
         }
         Ok(draft)
     }

@@ -17,7 +17,9 @@ use crate::clock;
 use crate::error::{IoContext as _, ToolError};
 use crate::files::{LogFiles, QueueFiles, StoreDir};
 use crate::log::{Event, LogReader, Look, message_count};
-use crate::metadata::{self, Content, DELAYS, DelayOffsets, GROUPS, Metadata, OFFSETS, TOPICS};
+use crate::metadata::{
+    self, ConsumerOffsets, Content, DELAYS, DelayOffsets, GROUPS, LMQ_OFFSETS, Metadata, OFFSETS, TOPICS,
+};
 use crate::queue_units::{self, for_each_unit, for_each_written};
 
 /// Queues and one behind the last message of each.
@@ -53,7 +55,8 @@ pub fn metadata(store: &StoreDir, apply: bool) -> Result<Vec<String>, ToolError>
     let changes = [
         topics(store, &found, &ends)?,
         groups(store, &found, &ends)?,
-        offsets(store, &found, &ends)?,
+        offsets(store, OFFSETS, &found.offsets, &ends)?,
+        offsets(store, LMQ_OFFSETS, &found.lmq_offsets, &ends)?,
         delays(store, &found, &queues, &ends)?,
     ];
     let changes: Vec<Change> = changes.into_iter().flatten().collect();
@@ -89,6 +92,7 @@ impl Metadata {
             TOPICS => matches!(self.topics, Content::Broken(..)),
             GROUPS => matches!(self.groups, Content::Broken(..)),
             OFFSETS => matches!(self.offsets, Content::Broken(..)),
+            LMQ_OFFSETS => matches!(self.lmq_offsets, Content::Broken(..)),
             _ => matches!(self.delays, Content::Broken(..)),
         }
     }
@@ -191,7 +195,8 @@ fn groups(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
         ..Default::default()
     };
     let topics = metadata::topics(&store.config().join(TOPICS))?.entries;
-    let offsets = metadata::offsets(&store.config().join(OFFSETS))?.entries;
+    let mut offsets = metadata::offsets(&store.config().join(OFFSETS))?.entries;
+    offsets.append(&mut metadata::offsets(&store.config().join(LMQ_OFFSETS))?.entries);
     let of_topics = ends.topics.keys().chain(topics.keys()).filter_map(|topic| topic.strip_prefix(RETRY_PREFIX));
     let of_offsets = offsets.keys().filter_map(|key| key.rsplit_once('@')).map(|(_, group)| group);
     for group in of_topics.chain(of_offsets) {
@@ -210,38 +215,43 @@ fn groups(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Chan
     Ok(Some(Change { name: GROUPS, content: protocol::body::encode(&whole), lines }))
 }
 
-fn offsets(store: &StoreDir, found: &Metadata, ends: &Ends) -> Result<Option<Change>, ToolError> {
+fn offsets(
+    store: &StoreDir,
+    name: &'static str,
+    found: &Content<ConsumerOffsets>,
+    ends: &Ends,
+) -> Result<Option<Change>, ToolError> {
     let mut lines = Vec::new();
-    let mut whole = found.offsets.good().cloned().unwrap_or_default();
-    match &found.offsets {
+    let mut whole = found.good().cloned().unwrap_or_default();
+    match found {
         Content::Good(_) => {}
         // Nobody has consumed: nothing can be said.
         Content::Missing => return Ok(None),
         Content::Broken(why, _) => {
-            let salvaged = metadata::offsets(&store.config().join(OFFSETS))?;
+            let path = store.config().join(name);
+            let salvaged = metadata::offsets(&path)?;
             lines.push(format!(
-                "{OFFSETS} ({why}): {}; groups without an entry begin where their clients say",
+                "{name} ({why}): {}; groups without an entry begin where their clients say",
                 salvaged.from
             ));
             (whole.offset_table, whole.data_version) = (salvaged.entries, salvaged.version);
+            whole.lmq_offset_table = metadata::lmq_offsets(&path)?;
         }
     }
-    for (key, queues) in &mut whole.offset_table {
-        let topic = key.rsplit_once('@').map_or(key.as_str(), |(topic, _)| topic);
+    for (key, queue_id, offset) in whole.all() {
+        let topic = key.rsplit_once('@').map_or(key, |(topic, _)| topic);
         let Some(of_topic) = ends.topics.get(topic) else { continue };
-        for (queue_id, offset) in queues {
-            let end = of_topic.get(queue_id).copied().unwrap_or(0);
-            if *offset > end {
-                lines.push(format!("{OFFSETS}: {key} queue {queue_id} from {offset} to {end}, the end of the queue"));
-                *offset = end;
-            }
+        let end = of_topic.get(&queue_id).copied().unwrap_or(0);
+        if *offset > end {
+            lines.push(format!("{name}: {key} queue {queue_id} from {offset} to {end}, the end of the queue"));
+            *offset = end;
         }
     }
     if lines.is_empty() {
         return Ok(None);
     }
     whole.data_version = next(whole.data_version);
-    Ok(Some(Change { name: OFFSETS, content: protocol::body::encode(&whole), lines }))
+    Ok(Some(Change { name, content: protocol::body::encode(&whole), lines }))
 }
 
 fn delays(store: &StoreDir, found: &Metadata, queues: &QueueFiles, ends: &Ends) -> Result<Option<Change>, ToolError> {

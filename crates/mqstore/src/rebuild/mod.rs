@@ -231,6 +231,8 @@ fn config(
         mapped_file_size_consume_queue: queue_file_bytes,
         mapper_file_size_batch_consume_queue: found.batches.file_bytes,
         batch_topics: batch_topics(store, found)?,
+        enable_lmq: true,
+        enable_multi_dispatch: true,
         enable_consume_queue_ext: what == What::Queues && !found.extensions.queues.is_empty(),
         mapped_file_size_consume_queue_ext: found.extensions.file_bytes,
         // Nothing may expire while this tool has the store open.
@@ -294,7 +296,9 @@ fn forget_deleted(store: &StoreDir, before: &Found, opened: &MessageStore) -> Re
         .flat_map(QueueFiles::topics)
         .chain(topics.topic_config_table.keys().map(String::as_str))
         .collect();
-    let unknown = |topic: &str| !known.contains(topic) && !protocol::names::is_system_topic(topic);
+    // Light queues have no settings that could tell which of them there were.
+    let unknown =
+        |topic: &str| !known.contains(topic) && !protocol::names::is_system_topic(topic) && !store::is_lmq(topic);
     let deleted = opened.topics().into_iter().filter(|(topic, _)| unknown(topic));
     Ok(deleted.map(|(topic, _)| opened.delete_topic(&topic)).sum())
 }

@@ -9,7 +9,7 @@ use super::queues::TopicQueues;
 use super::report::{Kind, Report};
 use crate::error::ToolError;
 use crate::files::{QueueFiles, StoreDir};
-use crate::metadata::{self, Content, DELAYS, GROUPS, Metadata, OFFSETS, TOPICS};
+use crate::metadata::{self, Content, DELAYS, GROUPS, LMQ_OFFSETS, Metadata, OFFSETS, TOPICS};
 use crate::remedy::Remedies;
 
 /// What topics.json says of the queues of each topic; `None` when it says nothing.
@@ -36,6 +36,7 @@ pub(crate) fn check_files(
         (TOPICS, state(&metadata.topics)),
         (GROUPS, state(&metadata.groups)),
         (OFFSETS, state(&metadata.offsets)),
+        (LMQ_OFFSETS, state(&metadata.lmq_offsets)),
         (DELAYS, state(&metadata.delays)),
     ];
     for (name, state) in states {
@@ -52,7 +53,7 @@ pub(crate) fn check_files(
     }
     for path in metadata::json_files(&config)? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if [TOPICS, GROUPS, OFFSETS, DELAYS].contains(&name.as_str()) {
+        if [TOPICS, GROUPS, OFFSETS, LMQ_OFFSETS, DELAYS].contains(&name.as_str()) {
             continue;
         }
         if let Content::Broken(why, position) = metadata::read::<IgnoredAny>(&path)? {
@@ -107,17 +108,14 @@ pub(crate) fn check_agreement(
             report.find(Kind::MetadataDisagrees, place(TOPICS), what, remedy.clone());
         }
     }
-    if let Some(offsets) = metadata.offsets.good() {
-        for (key, queues) in &offsets.offset_table {
-            let topic = key.rsplit_once('@').map_or(key.as_str(), |(topic, _)| topic);
+    for (name, offsets) in [(OFFSETS, &metadata.offsets), (LMQ_OFFSETS, &metadata.lmq_offsets)] {
+        for (key, queue_id, offset) in offsets.good().cloned().unwrap_or_default().all() {
+            let topic = key.rsplit_once('@').map_or(key, |(topic, _)| topic);
             let Some(of_topic) = ends.get(topic) else { continue };
-            for (queue_id, offset) in queues {
-                let end = of_topic.get(queue_id).copied().unwrap_or(0);
-                if *offset > end {
-                    let what =
-                        format!("{key} queue {queue_id}: offset {offset} lies beyond the end of the queue, {end}");
-                    report.find(Kind::MetadataDisagrees, place(OFFSETS), what, remedy.clone());
-                }
+            let end = of_topic.get(&queue_id).copied().unwrap_or(0);
+            if *offset > end {
+                let what = format!("{key} queue {queue_id}: offset {offset} lies beyond the end of the queue, {end}");
+                report.find(Kind::MetadataDisagrees, place(name), what, remedy.clone());
             }
         }
     }

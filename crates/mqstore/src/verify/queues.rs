@@ -12,8 +12,7 @@ use std::ops::Range;
 use codec::consume_queue::{UNIT_LEN, Unit, units};
 use codec::consume_queue_ext::ext_position;
 use codec::message::MessageRecord;
-use codec::properties::names;
-use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue};
+use store::offline::{SCHEDULE_TOPIC, TagsCodes, enters_queue, lmq_places_of};
 
 use super::extensions::ExtensionCheck;
 use super::lost::LostRanges;
@@ -184,14 +183,8 @@ impl<'a> QueueCheck<'a> {
             delivered_from: (topic == SCHEDULE_TOPIC).then_some(record.store_timestamp),
             store_timestamp: record.store_timestamp,
         };
-        if let (Some(lmqs), Some(offsets)) =
-            (record.property(names::INNER_MULTI_DISPATCH), record.property(names::INNER_MULTI_QUEUE_OFFSET))
-        {
-            for (lmq, queue_offset) in lmqs.split(',').zip(offsets.split(',')) {
-                if let (true, Ok(queue_offset)) = (lmq.starts_with("%LMQ%"), queue_offset.parse()) {
-                    self.look_up((lmq, 0), queue_offset, &expected, report, lost)?;
-                }
-            }
+        for (lmq, queue_offset) in lmq_places_of(record) {
+            self.look_up((lmq, 0), queue_offset, &expected, report, lost)?;
         }
         if is_batch {
             return Ok(());

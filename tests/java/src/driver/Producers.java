@@ -72,6 +72,10 @@ final class Producers {
         }
         Message message = new Message(o.get("topic"), o.get("tags", ""), o.get("keys", "").replace("{}", body), bytes);
         o.under("p.").forEach(message::putUserProperty);
+        // Since 5.4.
+        if (o.has("priority")) {
+            Reflect.call(message, "setPriority", o.number("priority", 0));
+        }
         if (o.has("delay")) {
             message.setDelayTimeLevel(o.number("delay", 0));
         }

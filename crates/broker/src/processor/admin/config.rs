@@ -47,7 +47,9 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                 if outcome.changed.iter().any(|key| key == "brokerPermission") {
                     self.topics.announce_again();
                 }
-                self.store.set_retention(&store_config(&self.config.get()));
+                let of_store = store_config(&self.config.get());
+                self.store.set_retention(&of_store);
+                self.store.set_lmq_quota(of_store.lmq_quota);
                 self.timer.apply(&self.config.get());
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),

@@ -1,5 +1,6 @@
 //! Consumer groups: 200, 201, 207, 225, 300, 343, 345, 352, 353.
 
+use super::attributes;
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
@@ -23,7 +24,7 @@ use protocol::operation::{
     QueryTopicConsumeByWho, QueryTopicsByConsumer, UpdateAndCreateSubscriptionGroup,
     UpdateAndCreateSubscriptionGroupList, UpdateAndGetGroupForbidden,
 };
-use protocol::response_code::INVALID_PARAMETER;
+use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
@@ -43,10 +44,17 @@ pub struct GroupAdmin {
 }
 
 impl GroupAdmin {
-    fn put(&self, configs: Vec<SubscriptionGroupConfig>) -> Reply {
-        for config in &configs {
+    /// Puts groups, whose attributes are changes.
+    fn put(&self, mut configs: Vec<SubscriptionGroupConfig>) -> Reply {
+        for config in &mut configs {
             if let Err(remark) = names::validate_group(&config.group_name) {
                 return Reply::error(INVALID_PARAMETER, remark);
+            }
+            let old = self.groups.get(&config.group_name);
+            let current = old.as_ref().map(|config| &config.attributes);
+            match attributes::alter(attributes::OF_GROUPS, current, &config.attributes) {
+                Ok(altered) => config.attributes = altered,
+                Err(remark) => return Reply::error(SYSTEM_ERROR, remark),
             }
         }
         match self.groups.put(configs) {

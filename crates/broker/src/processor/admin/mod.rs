@@ -1,5 +1,6 @@
 //! Administration, one file per noun.
 
+mod attributes;
 pub mod client;
 pub mod config;
 pub mod group;

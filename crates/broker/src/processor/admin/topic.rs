@@ -1,5 +1,6 @@
 //! Topics: 17, 18, 21, 202, 215, 305, 316, 351.
 
+use super::attributes;
 use crate::announcements::Announcements;
 use crate::broker_stats::{BrokerStats, names as stat};
 use crate::config_manager::BrokerConfigManager;
@@ -24,7 +25,7 @@ use protocol::operation::{
     CleanUnusedTopic, DeleteTopicInBroker, GetAllTopicConfig, GetSystemTopicListFromBroker, GetTopicConfig,
     GetTopicStatsInfo, UpdateAndCreateTopic, UpdateAndCreateTopicList,
 };
-use protocol::response_code::INVALID_PARAMETER;
+use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::{BTreeMap, HashSet};
@@ -61,12 +62,9 @@ impl Processor<UpdateAndCreateTopic> for TopicAdmin {
             Some("MULTI_TAG") => TopicFilterType::MultiTag,
             _ => TopicFilterType::SingleTag,
         };
-        let old = self.topics.get(&header.topic);
-        let base = old.as_ref().map(|config| config.attributes.clone()).unwrap_or_default();
-        let changes = header.attributes.as_deref().unwrap_or_default();
-        let attributes = match alter_attributes(base, changes, old.is_none()) {
+        let attributes = match attributes::parse(header.attributes.as_deref().unwrap_or_default()) {
             Ok(attributes) => attributes,
-            Err(remark) => return Reply::error(INVALID_PARAMETER, remark).into(),
+            Err(remark) => return Reply::error(SYSTEM_ERROR, remark).into(),
         };
         let config = TopicConfig {
             attributes,
@@ -105,8 +103,8 @@ impl TopicAdmin {
         }
     }
 
-    /// Puts topics; the number of the change that nameservers must be told.
-    fn put(&self, configs: Vec<TopicConfig>) -> Result<u64, Reply> {
+    /// Puts topics, whose attributes are changes; the number of the change that nameservers must be told.
+    fn put(&self, mut configs: Vec<TopicConfig>) -> Result<u64, Reply> {
         let protect = self.config.get().broker.validate_system_topic_when_update_topic;
         for config in &configs {
             let topic = &config.topic_name;
@@ -124,12 +122,18 @@ impl TopicAdmin {
                     return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
                 }
             }
-            if let Some(remark) = unsupported_attribute(&config.attributes) {
-                return refuse(remark);
-            }
-            let mixed = config.attributes.get("message.type").is_some_and(|kind| kind == "MIXED");
+            let mixed = config.attributes.get("+message.type").is_some_and(|kind| kind == "MIXED");
             if mixed && !self.config.get().broker.enable_mixed_message_type {
                 return refuse("MIXED message type is not supported. (enableMixedMessageType=false)".to_owned());
+            }
+        }
+        for config in &mut configs {
+            let old = self.topics.get(&config.topic_name);
+            let current = old.as_ref().map(|config| &config.attributes);
+            let altered = attributes::alter(attributes::OF_TOPICS, current, &config.attributes);
+            config.attributes = altered.map_err(|remark| Reply::error(SYSTEM_ERROR, remark))?;
+            if let Some(remark) = unsupported_attribute(&config.attributes) {
+                return Err(Reply::error(INVALID_PARAMETER, remark));
             }
         }
         let unchanged = |config: &TopicConfig| self.topics.get(&config.topic_name).is_some_and(|old| *old == *config);
@@ -250,57 +254,13 @@ fn unsupported_attribute(attributes: &BTreeMap<String, String>) -> Option<String
         .then(|| "cleanup.policy=COMPACTION is not supported by this release of the broker".to_owned())
 }
 
-/// Applies `+key=value,-key` to attributes. Source: common/attribute/AttributeUtil.java, TopicAttributes.java.
-fn alter_attributes(
-    mut attributes: BTreeMap<String, String>,
-    changes: &str,
-    create: bool,
-) -> Result<BTreeMap<String, String>, String> {
-    const KNOWN: [(&str, bool); 5] = [
-        ("queue.type", false),
-        ("cleanup.policy", false),
-        ("message.type", true),
-        ("reserve.time", true),
-        ("lite.topic.expiration", true),
-    ];
-    for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
-        let (key, value) = match (change.strip_prefix('+'), change.strip_prefix('-')) {
-            (Some(set), _) => {
-                let (key, value) = set.split_once('=').ok_or_else(|| format!("attribute {change} has no value"))?;
-                (key, Some(value))
-            }
-            (_, Some(key)) if !create => (key, None),
-            _ => return Err(format!("attribute {change}: only +key=value is allowed while creating a topic")),
-        };
-        let Some((_, changeable)) = KNOWN.iter().find(|(known, _)| *known == key) else {
-            return Err(format!("unsupported key: {key}"));
-        };
-        if !create && !changeable {
-            return Err(format!("attempt to update an unchangeable attribute. key: {key}"));
-        }
-        match (key, value) {
-            (_, Some(value)) => drop(attributes.insert(key.to_owned(), value.to_owned())),
-            (_, None) => drop(attributes.remove(key)),
-        }
-    }
-    Ok(attributes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn attributes_are_altered_and_checked() {
-        let made = alter_attributes(BTreeMap::new(), "+message.type=FIFO,+reserve.time=3", true).unwrap();
-        assert_eq!(made.len(), 2);
-        let changed = alter_attributes(made.clone(), "-reserve.time,+message.type=DELAY", false).unwrap();
-        assert_eq!(changed, BTreeMap::from([("message.type".to_owned(), "DELAY".to_owned())]));
+    fn what_has_files_of_its_own_is_refused() {
         let attributes = BTreeMap::from([("cleanup.policy".to_owned(), "COMPACTION".to_owned())]);
         assert!(unsupported_attribute(&attributes).unwrap().contains("COMPACTION"));
-        for bad in ["+nonsense=1", "message.type=FIFO", "+message.type"] {
-            assert!(alter_attributes(BTreeMap::new(), bad, true).is_err(), "{bad}");
-        }
-        assert!(alter_attributes(made, "+queue.type=SimpleCQ", false).is_err());
     }
 }
