@@ -1,5 +1,6 @@
 //! Topics: their configuration, and registration of a broker.
 
+use super::static_topic::TopicQueueMappingDetail;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -119,6 +120,9 @@ pub struct TopicConfigAndQueueMapping {
     /// The settings.
     #[serde(flatten)]
     pub config: TopicConfig,
+    /// The mapping, when it was asked for and the topic is static.
+    #[serde(rename = "mappingDetail", skip_serializing_if = "Option::is_none")]
+    pub mapping_detail: Option<TopicQueueMappingDetail>,
 }
 
 /// Body of 18.
