@@ -40,6 +40,7 @@ impl Services {
         let registrar = Arc::new(Registrar {
             config: parts.config.clone(),
             topics: parts.topics.clone(),
+            mappings: parts.mappings.clone(),
             announcements: parts.announcements.clone(),
             client,
             attempts: watch::Sender::new(0),
