@@ -2,7 +2,7 @@
 
 use crate::metadata::MetadataFile;
 use daemon::persist::LoadError;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use protocol::body::static_topic::{
     LogicQueueMappingItem, TopicQueueMappingDetail, TopicQueueMappingInfo, TopicQueueMappings,
 };
@@ -31,6 +31,10 @@ pub struct TopicQueueMappingManager {
     broker_name: String,
     /// What requests for ordinary topics look at, and nothing else, on a broker without static topics.
     any: AtomicBool,
+    /// Held by sends to logic queues: a change waits for those that went by the former mapping.
+    sends: RwLock<()>,
+    /// Held by a change, from its comparison until it is in file and table.
+    changing: Mutex<()>,
     state: RwLock<State>,
 }
 
@@ -60,13 +64,26 @@ impl TopicQueueMappingManager {
         }
         let any = AtomicBool::new(!table.is_empty());
         let state = RwLock::new(State { table, version: loaded.data_version });
-        Ok(TopicQueueMappingManager { file, broker_name: broker_name.to_owned(), any, state })
+        Ok(TopicQueueMappingManager {
+            file,
+            broker_name: broker_name.to_owned(),
+            any,
+            sends: RwLock::default(),
+            changing: Mutex::default(),
+            state,
+        })
     }
 
     /// The mapping of a topic, if it is static.
     #[inline]
     pub fn get(&self, topic: &str) -> Option<Arc<TopicQueueMappingDetail>> {
         if self.any.load(Ordering::Relaxed) { self.state.read().table.get(topic).cloned() } else { None }
+    }
+
+    /// Does `send` while no mapping changes: what it finds holds until its message is stored.
+    pub fn while_mapped<T>(&self, send: impl FnOnce() -> T) -> T {
+        let _change_waits = self.sends.read();
+        send()
     }
 
     /// Names of the static topics.
@@ -100,17 +117,17 @@ impl TopicQueueMappingManager {
             return Err(NotTaken::Refused(remark));
         }
         new.check().map_err(NotTaken::Refused)?;
-        let mut state = self.state.write();
-        if let Some(old) = state.table.get(&new.topic) {
+        let _one_at_a_time = self.changing.lock();
+        if let Some(old) = self.get(&new.topic) {
             if !force {
-                compare(old, &new).map_err(NotTaken::Refused)?;
+                compare(&old, &new).map_err(NotTaken::Refused)?;
             }
             for (id, items) in &old.hosted_queues {
                 new.hosted_queues.entry(*id).or_insert_with(|| items.clone());
             }
         }
         tracing::info!(topic = new.topic, epoch = new.epoch, total = new.total_queues, force, "static topic mapped");
-        self.change(&mut state, |table| drop(table.insert(new.topic.clone(), Arc::new(new))))?;
+        self.change(|table| drop(table.insert(new.topic.clone(), Arc::new(new))))?;
         Ok(())
     }
 
@@ -124,14 +141,14 @@ impl TopicQueueMappingManager {
         seen: &Arc<TopicQueueMappingDetail>,
         queues: BTreeMap<i32, Vec<LogicQueueMappingItem>>,
     ) -> io::Result<bool> {
-        let mut state = self.state.write();
-        if !state.table.get(&seen.topic).is_some_and(|current| Arc::ptr_eq(current, seen)) {
+        let _one_at_a_time = self.changing.lock();
+        if !self.get(&seen.topic).is_some_and(|current| Arc::ptr_eq(&current, seen)) {
             return Ok(false);
         }
         let mut cleaned = TopicQueueMappingDetail::clone(seen);
         cleaned.hosted_queues.extend(queues);
         cleaned.hosted_queues.retain(|_, items| !items.is_empty());
-        self.change(&mut state, |table| drop(table.insert(cleaned.topic.clone(), Arc::new(cleaned))))?;
+        self.change(|table| drop(table.insert(cleaned.topic.clone(), Arc::new(cleaned))))?;
         Ok(true)
     }
 
@@ -140,20 +157,25 @@ impl TopicQueueMappingManager {
     /// # Errors
     /// What the file system says; the topic is kept then.
     pub fn delete(&self, topic: &str) -> io::Result<()> {
-        let mut state = self.state.write();
-        match state.table.contains_key(topic) {
-            true => self.change(&mut state, |table| drop(table.remove(topic))),
-            false => Ok(()),
+        let _one_at_a_time = self.changing.lock();
+        match self.get(topic) {
+            Some(_) => self.change(|table| drop(table.remove(topic))),
+            None => Ok(()),
         }
     }
 
-    /// Changes the table once the file says so: whoever is answered with a mapping finds it again after a kill.
-    fn change(&self, state: &mut State, change: impl FnOnce(&mut Table)) -> io::Result<()> {
-        let mut next = State { table: state.table.clone(), version: state.version.next(clock::now_ms()) };
+    /// Changes the table once the file says so: whoever is answered with a mapping finds it again after a kill. Returns when no
+    /// send goes by the former table any more.
+    fn change(&self, change: impl FnOnce(&mut Table)) -> io::Result<()> {
+        let mut next = {
+            let state = self.state.read();
+            State { table: state.table.clone(), version: state.version.next(clock::now_ms()) }
+        };
         change(&mut next.table);
         self.file.save(&next.snapshot())?;
-        *state = next;
-        self.any.store(!state.table.is_empty(), Ordering::Relaxed);
+        self.any.store(!next.table.is_empty(), Ordering::Relaxed);
+        *self.state.write() = next;
+        drop(self.sends.write());
         Ok(())
     }
 }
@@ -212,7 +234,10 @@ fn compare_items(
 mod tests {
     use super::*;
 
-    fn detail(epoch: i64, queues: &[(i32, &[(i32, &str, i64)])]) -> TopicQueueMappingDetail {
+    /// Generation, broker, logic offset.
+    type Items<'a> = &'a [(i32, &'a str, i64)];
+
+    fn detail(epoch: i64, queues: &[(i32, Items<'_>)]) -> TopicQueueMappingDetail {
         let item = |&(generation, bname, logic_offset): &(i32, &str, i64)| LogicQueueMappingItem {
             generation,
             bname: bname.to_owned(),
@@ -234,9 +259,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mappings = TopicQueueMappingManager::open(dir.path(), "a").unwrap();
         assert!(mappings.get("T").is_none());
-        let first: &[(i32, &str, i64)] = &[(0, "a", 0)];
-        let moved: &[(i32, &str, i64)] = &[(0, "a", 0), (1, "b", -1)];
-        let decided: &[(i32, &str, i64)] = &[(0, "a", 0), (1, "b", 10_000)];
+        let first: Items<'_> = &[(0, "a", 0)];
+        let moved: Items<'_> = &[(0, "a", 0), (1, "b", -1)];
+        let decided: Items<'_> = &[(0, "a", 0), (1, "b", 10_000)];
         mappings.put(detail(10, &[(0, first)]), false).unwrap();
         let refused = |new| match mappings.put(new, false) {
             Err(NotTaken::Refused(why)) => why,

@@ -56,7 +56,19 @@ impl Processor<SendBatchMessage> for LogicSend {
 }
 
 impl LogicSend {
-    fn put<O>(&self, mut request: Request<O::Request>) -> Outcome<SendMessageResponseHeader>
+    #[inline]
+    fn put<O>(&self, request: Request<O::Request>) -> Outcome<SendMessageResponseHeader>
+    where
+        O: Operation<Response = SendMessageResponseHeader, Request: Target>,
+        SendMessageProcessor: Processor<O>,
+    {
+        match self.mappings.get(request.header.topic()) {
+            None => self.send.process(request),
+            Some(_) => self.mappings.while_mapped(|| self.put_mapped(request)),
+        }
+    }
+
+    fn put_mapped<O>(&self, mut request: Request<O::Request>) -> Outcome<SendMessageResponseHeader>
     where
         O: Operation<Response = SendMessageResponseHeader, Request: Target>,
         SendMessageProcessor: Processor<O>,
@@ -75,7 +87,6 @@ impl LogicSend {
     }
 
     /// As [`LogicQueue::find`]; a sender that names no queue gets one that this broker leads.
-    #[inline]
     fn find<H: Target>(&self, request: &mut Request<H>) -> Option<Result<LogicQueue, NotLeader>> {
         let detail = self.mappings.get(request.header.topic())?;
         let mut queue_id = *request.header.queue_id();

@@ -13,6 +13,12 @@ use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
+use std::time::Duration;
+use store::MessageStore;
+
+/// How long the answer waits for the dispatch of messages that are stored.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Makes topics static, and maps their queues anew.
 pub struct StaticTopicAdmin {
@@ -30,14 +36,28 @@ impl Processor<UpdateAndCreateStaticTopic> for StaticTopicAdmin {
         };
         match self.put(&request.header, detail) {
             Ok(change) => {
-                let announcements = self.topic.announcements.clone();
+                let (announcements, store) = (self.topic.announcements.clone(), self.topic.store.clone());
                 Outcome::Later(Box::pin(async move {
+                    // Whoever is answered may ask where a queue that goes to another broker ends.
+                    dispatched(&store, store.log_end()).await;
                     announcements.announced(change).await;
                     Reply::success()
                 }))
             }
             Err(refusal) => refusal.into(),
         }
+    }
+}
+
+/// Waits until the messages before `end` are in their queues.
+async fn dispatched(store: &MessageStore, end: u64) {
+    let all = async {
+        while store.dispatched_to() < end {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, all).await.is_err() {
+        tracing::warn!(end, "messages are not in their queues yet; a queue that moves now may seem shorter than it is");
     }
 }
 
