@@ -242,13 +242,7 @@ fn common(
     admin(p, routes, &lanes.admin, consumer, peers)
 }
 
-fn admin(
-    p: &Parts,
-    routes: Routes,
-    lane: &Lane,
-    consumer: Arc<ConsumerManageProcessor>,
-    peers: &Arc<Peers>,
-) -> Routes {
+fn admin(p: &Parts, routes: Routes, lane: &Lane, consumer: Arc<ConsumerManageProcessor>, peers: &Arc<Peers>) -> Routes {
     let topic = Arc::new(TopicAdmin {
         topics: p.topics.clone(),
         mappings: p.mappings.clone(),
@@ -280,11 +274,7 @@ fn admin(
         mappings: p.mappings.clone(),
         queues: offset.clone(),
         groups: consumer,
-        generations: Arc::new(Generations {
-            store: p.store.clone(),
-            offsets: p.offsets.clone(),
-            peers: peers.clone(),
-        }),
+        generations: Arc::new(Generations { store: p.store.clone(), offsets: p.offsets.clone(), peers: peers.clone() }),
     });
     let static_topic = Arc::new(StaticTopicAdmin { topic: topic.clone(), hold: p.hold.clone() });
     let routes = routes

@@ -59,7 +59,11 @@ impl TopicQueueMappingManager {
             if detail.bname == broker_name {
                 table.insert(topic, Arc::new(detail));
             } else {
-                tracing::error!(topic, bname = detail.bname, "topicQueueMapping.json has a mapping of another broker, left out");
+                tracing::error!(
+                    topic,
+                    bname = detail.bname,
+                    "topicQueueMapping.json has a mapping of another broker, left out"
+                );
             }
         }
         let any = AtomicBool::new(!table.is_empty());
@@ -120,6 +124,7 @@ impl TopicQueueMappingManager {
         let _one_at_a_time = self.changing.lock();
         if let Some(old) = self.get(&new.topic) {
             if !force {
+                keep_decided(&old, &mut new);
                 compare(&old, &new).map_err(NotTaken::Refused)?;
             }
             for (id, items) in &old.hosted_queues {
@@ -187,6 +192,19 @@ impl State {
     }
 }
 
+/// A move that is told again, after it was interrupted, begins with logic offsets undecided that are decided by now.
+fn keep_decided(old: &TopicQueueMappingDetail, new: &mut TopicQueueMappingDetail) {
+    for (id, items) in &mut new.hosted_queues {
+        let known = old.hosted_queues.get(id).and_then(|items| items.last());
+        if let (Some(known), Some(leader)) = (known, items.last_mut())
+            && known.generation == leader.generation
+            && !leader.is_decided()
+        {
+            leader.logic_offset = known.logic_offset;
+        }
+    }
+}
+
 /// A mapping may only go forwards. Source: TopicQueueMappingManager.updateTopicQueueMapping,
 /// TopicQueueMappingUtils.makeSureLogicQueueMappingItemImmutable.
 fn compare(old: &TopicQueueMappingDetail, new: &TopicQueueMappingDetail) -> Result<(), String> {
@@ -207,11 +225,7 @@ fn compare(old: &TopicQueueMappingDetail, new: &TopicQueueMappingDetail) -> Resu
     Ok(())
 }
 
-fn compare_items(
-    old: &[LogicQueueMappingItem],
-    new: &[LogicQueueMappingItem],
-    same_epoch: bool,
-) -> Result<(), String> {
+fn compare_items(old: &[LogicQueueMappingItem], new: &[LogicQueueMappingItem], same_epoch: bool) -> Result<(), String> {
     let place = |item: &LogicQueueMappingItem| (item.bname.clone(), item.queue_id, item.start_offset);
     for item in new {
         // Generations may be missing on either side: the oldest ones are cleaned away.
@@ -274,6 +288,8 @@ mod tests {
         assert!(refused(TopicQueueMappingDetail { bname: "b".to_owned(), ..detail(11, &[]) }).contains("for broker b"));
         mappings.put(detail(11, &[(0, moved)]), false).unwrap();
         mappings.put(detail(11, &[(0, decided)]), false).unwrap();
+        mappings.put(detail(11, &[(0, moved)]), false).unwrap();
+        assert_eq!(*mappings.get("T").unwrap(), detail(11, &[(0, decided)]), "told again");
         mappings.put(detail(12, &[(1, first)]), false).unwrap();
         let kept = mappings.get("T").unwrap();
         assert_eq!(*kept, detail(12, &[(0, decided), (1, first)]));

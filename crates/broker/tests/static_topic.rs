@@ -3,6 +3,8 @@
 
 use broker::config::{BrokerConfiguration, BrokerOptions};
 use broker::config_manager::BrokerConfigManager;
+use broker::static_topic::clean::MappingClean;
+use broker::static_topic::peers::Peers;
 use broker::{Broker, BrokerStart};
 use bytes::Bytes;
 use codec::command::Command;
@@ -25,7 +27,9 @@ use protocol::header::namesrv::GetRouteInfoRequestHeader;
 use protocol::header::offset::*;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader};
 use protocol::header::send::{SendMessageRequestHeaderV2, SendMessageResponseHeader};
-use protocol::header::topic::{CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, TopicRequestHeader};
+use protocol::header::topic::{
+    CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, GetTopicConfigRequestHeader, TopicRequestHeader,
+};
 use protocol::operation::*;
 use protocol::response_code::*;
 use protocol::sys_flag::pull as pull_flag;
@@ -321,9 +325,9 @@ async fn a_logic_queue_is_a_queue_and_other_brokers_refuse_it() {
     let told = &route.topic_queue_mapping_by_broker.unwrap()["a"];
     assert_eq!(told["currIdMap"], serde_json::json!({"0": 1, "1": 0}));
     assert_eq!((told["totalQueues"].as_i64(), told["scope"].as_str()), (Some(2), Some("__global__")));
-    let one = |lo| WithLo(TopicRequestHeader { topic: TOPIC.into() }, lo);
-    for (lo, expected) in [("true", Some(&mapping)), ("false", None)] {
-        let answer = a.call::<Lo<GetTopicConfig>>(&one(lo), Bytes::new()).await;
+    for (lo, expected) in [(Some(true), Some(&mapping)), (Some(false), None), (None, None)] {
+        let header = GetTopicConfigRequestHeader { topic: TOPIC.into(), lo };
+        let answer = a.call::<GetTopicConfig>(&header, Bytes::new()).await;
         let config: TopicConfigAndQueueMapping = json::from_slice(&answer.body).unwrap();
         assert_eq!((config.config.write_queue_nums, config.mapping_detail.as_ref()), (2, expected));
     }
@@ -399,7 +403,8 @@ async fn a_queue_moves_to_another_broker() {
     let rest = (SUCCESS, [10_003, 10_000, 10_003, 10_000], vec![10_000, 10_001, 10_002]);
     assert_eq!(b.pulled(0, 10_000).await, rest);
     assert_eq!((b.offset::<GetMinOffset>(0).await, b.offset::<GetMaxOffset>(0).await), (0, 10_003));
-    let store_time = |broker: &Broker, queue_id, offset| broker.parts().store.store_time(TOPIC, queue_id, offset).unwrap();
+    let store_time =
+        |broker: &Broker, queue_id, offset| broker.parts().store.store_time(TOPIC, queue_id, offset).unwrap();
     let first = store_time(&broker_a, 0, 0);
     assert_eq!((b.search(first, "LOWER").await, b.search(first - 1, "UPPER").await), (0, 0));
     let last_here = store_time(&broker_b, 1, 2);
@@ -422,11 +427,8 @@ async fn a_queue_moves_to_another_broker() {
     assert_eq!(broker_b.parts().offsets.query(GROUP, TOPIC, 1), Some(1));
     assert_eq!(b.commit(0, 10_002).await.code, SUCCESS);
     assert_eq!(b.committed(0).await, Some(10_002));
-    let all = GetConsumeStatsRequestHeader {
-        consumer_group: GROUP.into(),
-        topic: Some(TOPIC.into()),
-        topic_list: None,
-    };
+    let all =
+        GetConsumeStatsRequestHeader { consumer_group: GROUP.into(), topic: Some(TOPIC.into()), topic_list: None };
     let stats: ConsumeStats = json::from_slice(&b.call::<GetConsumeStats>(&all, Bytes::new()).await.body).unwrap();
     let progress = stats.offset_table.values().map(|of| (of.broker_offset, of.consumer_offset));
     assert_eq!(progress.collect::<Vec<_>>(), [(0, -1), (3, 2)]);
@@ -442,6 +444,43 @@ async fn a_queue_moves_to_another_broker() {
     let broker_a = start(dir.path(), "a", &addr, ports.0).await;
     assert_eq!(b.pulled(0, 0).await, (SUCCESS, [3, 0, 10_000, 0], vec![0, 1, 2]));
     for broker in [broker_a, broker_b] {
+        broker.shutdown().await;
+    }
+    namesrv.shutdown().await;
+}
+
+#[tokio::test]
+async fn generations_without_messages_and_queues_that_moved_on_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (namesrv, client) = (namesrv(dir.path()), Arc::new(client()));
+    let addr = namesrv.local_addr().to_string();
+    let ports = [free_port(), free_port(), free_port()];
+    let mut brokers = Vec::new();
+    for (name, port) in ["a", "b", "c"].into_iter().zip(ports) {
+        brokers.push(start(dir.path(), name, &addr, port).await);
+    }
+    let peer = |at: usize| Peer { client: &client, addr: format!("127.0.0.1:{}", ports[at]) };
+    let first = vec![item(0, "a", 0, 0), item(1, "b", 0, 10_000)];
+    let second = [first.clone(), vec![item(2, "c", 0, 20_000)]].concat();
+    // Logic queue 1 stays where it is, with messages in its first generation.
+    let stays = vec![item(0, "a", 1, 0), item(1, "c", 1, 10_000)];
+    peer(0).map_ok(&detail("a", 1, &[(1, vec![item(0, "a", 1, 0)])]), 2).await;
+    assert_eq!(peer(0).sent(1).await, (1, 0));
+    dispatched(&brokers[0], 1, 1).await;
+    peer(0).map_ok(&detail("a", 3, &[(0, first.clone()), (1, stays.clone())]), 2).await;
+    peer(1).map_ok(&detail("b", 3, &[(0, second.clone())]), 1).await;
+    peer(2).map_ok(&detail("c", 3, &[(0, second.clone()), (1, stays.clone())]), 2).await;
+    for broker in &brokers {
+        let parts = broker.parts();
+        let (mappings, store) = (parts.mappings.clone(), parts.store.clone());
+        let peers = Peers::new(client.clone(), parts.config.clone());
+        MappingClean { mappings, store, peers }.clean().await;
+    }
+    let left = |at: usize| brokers[at].parts().mappings.get(TOPIC).unwrap().hosted_queues.clone();
+    assert_eq!(left(0), [(1, stays.clone())].into(), "c leads queue 0 by now, b is no longer of interest");
+    assert_eq!(left(1), [(0, second.clone())].into(), "given to c, which leads it");
+    assert_eq!(left(2), [(0, second[1..].to_vec()), (1, stays)].into(), "the generation on a was empty");
+    for broker in brokers {
         broker.shutdown().await;
     }
     namesrv.shutdown().await;

@@ -2,6 +2,7 @@
 //! generation, and the answers become those of the logic queue. Each handler stands in front of the ordinary one, which knows
 //! physical queues only; without static topics a request passes with one look at a flag.
 
+pub mod clean;
 pub mod offsets;
 pub mod peers;
 pub mod pull;

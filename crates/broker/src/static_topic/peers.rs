@@ -12,6 +12,7 @@ use protocol::operation::{GetBrokerClusterInfo, Operation};
 use protocol::response_code::{SUCCESS, name};
 use remoting::channel::CallError;
 use remoting::client::Client;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -83,9 +84,7 @@ impl Peers {
     }
 
     async fn ask<O: Operation>(&self, broker_name: &str, header: O::Request, lo: bool) -> Result<Command, PeerError> {
-        let timeout = u64::try_from(self.config.get().broker.forward_timeout).unwrap_or(3000);
-        let timeout = Duration::from_millis(timeout);
-        let addr = self.master(broker_name, timeout).await?;
+        let (addr, timeout) = (self.master(broker_name).await?, self.timeout());
         let header = Forwarded { header, broker_name: broker_name.into(), lo };
         self.client.call::<Forward<O>>(&addr, &header, Bytes::new(), timeout).await.map_err(|source| {
             // It may have moved.
@@ -103,24 +102,34 @@ impl Peers {
         answer.header::<O::Response>().map_err(|error| unreadable(broker_name, error))
     }
 
-    async fn master(&self, broker_name: &str, timeout: Duration) -> Result<String, PeerError> {
+    async fn master(&self, broker_name: &str) -> Result<String, PeerError> {
         if let Some(known) = self.masters.lock().get(broker_name) {
             return Ok(known.clone());
         }
+        if let Some(info) = self.of_namesrv::<GetBrokerClusterInfo, ClusterInfo>(&NoHeader).await {
+            self.remember(info);
+        }
+        self.masters.lock().get(broker_name).cloned().ok_or_else(|| PeerError::Unknown(broker_name.to_owned()))
+    }
+
+    /// What the first nameserver says that says something.
+    pub async fn of_namesrv<O: Operation, T: DeserializeOwned>(&self, header: &O::Request) -> Option<T> {
         for namesrv in self.config.get().namesrv_list() {
-            match self.client.call::<GetBrokerClusterInfo>(&namesrv, &NoHeader, Bytes::new(), timeout).await {
-                Ok(answer) if answer.code == SUCCESS => match json::from_slice::<ClusterInfo>(&answer.body) {
-                    Ok(info) => self.remember(info),
-                    Err(error) => tracing::warn!(namesrv, %error, "the brokers cannot be read"),
+            match self.client.call::<O>(&namesrv, header, Bytes::new(), self.timeout()).await {
+                Ok(answer) if answer.code == SUCCESS => match json::from_slice(&answer.body) {
+                    Ok(found) => return Some(found),
+                    Err(error) => tracing::warn!(namesrv, what = O::NAME, %error, "an answer cannot be read"),
                 },
-                Ok(answer) => tracing::warn!(namesrv, code = answer.code, "a nameserver does not tell the brokers"),
-                Err(error) => tracing::warn!(namesrv, %error, "a nameserver does not tell the brokers"),
-            }
-            if let Some(found) = self.masters.lock().get(broker_name) {
-                return Ok(found.clone());
+                Ok(answer) => tracing::warn!(namesrv, what = O::NAME, code = answer.code, "a nameserver refuses"),
+                Err(error) => tracing::warn!(namesrv, what = O::NAME, %error, "a nameserver does not answer"),
             }
         }
-        Err(PeerError::Unknown(broker_name.to_owned()))
+        None
+    }
+
+    /// `forwardTimeout`.
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.config.get().broker.forward_timeout).unwrap_or(3000))
     }
 
     fn remember(&self, info: ClusterInfo) {

@@ -19,7 +19,8 @@ use protocol::body::topic::{
 };
 use protocol::body::{MessageQueue, MessageQueueKey, encode};
 use protocol::header::topic::{
-    CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, GetAllTopicConfigResponseHeader, TopicRequestHeader,
+    CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, GetAllTopicConfigResponseHeader,
+    GetTopicConfigRequestHeader, TopicRequestHeader,
 };
 use protocol::names;
 use protocol::operation::{
@@ -182,12 +183,12 @@ impl Processor<DeleteTopicInBroker> for TopicAdmin {
 }
 
 impl Processor<GetTopicConfig> for TopicAdmin {
-    fn process(&self, request: Request<TopicRequestHeader>) -> Outcome {
+    fn process(&self, request: Request<GetTopicConfigRequestHeader>) -> Outcome {
         match self.topics.get(&request.header.topic) {
             Some(config) => {
                 let config = TopicConfig::clone(&config);
-                let logic = request.fields.get("lo").ok().flatten().is_some_and(|lo| lo.eq_ignore_ascii_case("true"));
-                let mapping = logic.then(|| self.mappings.get(&config.topic_name)).flatten();
+                let wanted = request.header.lo == Some(true);
+                let mapping = wanted.then(|| self.mappings.get(&config.topic_name)).flatten();
                 let mapping_detail = mapping.map(|detail| TopicQueueMappingDetail::clone(&detail));
                 Reply::body(encode(&TopicConfigAndQueueMapping { config, mapping_detail })).into()
             }
