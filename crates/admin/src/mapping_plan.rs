@@ -59,7 +59,9 @@ pub fn agreed(topic: &str, brokers: &Brokers) -> Result<Option<(i64, i32)>, Stri
         let mapping = detail(name, broker)?;
         if mapping.bname != *name || mapping.topic != topic || broker.config.topic_name != topic || mapping.dirty {
             let (of, by) = (&mapping.topic, &mapping.bname);
-            return Err(format!("broker {name} has a mapping of topic[{of}] by broker {by}, not its own of topic[{topic}]"));
+            return Err(format!(
+                "broker {name} has a mapping of topic[{of}] by broker {by}, not its own of topic[{topic}]"
+            ));
         }
         let (before, one) = *first.get_or_insert((name, mapping));
         let same = (one.epoch, one.total_queues, &one.scope) == (mapping.epoch, mapping.total_queues, &mapping.scope);
@@ -104,7 +106,9 @@ fn logic_queues(brokers: &Brokers, total: i32) -> Result<BTreeMap<i32, Logic>, S
                 }
                 if let Some(other) = used.insert((item.bname.clone(), item.queue_id), *id) {
                     let (queue_id, bname) = (item.queue_id, &item.bname);
-                    return Err(format!("queues {other} and {id} share the physical queue {queue_id} of broker {bname}"));
+                    return Err(format!(
+                        "queues {other} and {id} share the physical queue {queue_id} of broker {bname}"
+                    ));
                 }
             }
             if queues.insert(*id, Logic { leader, items: items.clone() }).is_some() {
@@ -123,7 +127,9 @@ fn give(numbers: &mut BTreeMap<String, i32>, count: i32, rank: &BTreeMap<String,
     let mut given = Vec::new();
     for _ in 0..count {
         let rank_of = |name: &String| std::cmp::Reverse(rank.get(name).copied().unwrap_or(0));
-        let Some((name, number)) = numbers.iter_mut().min_by_key(|(name, number)| (**number, rank_of(name))) else { break };
+        let Some((name, number)) = numbers.iter_mut().min_by_key(|(name, number)| (**number, rank_of(name))) else {
+            break;
+        };
         *number += 1;
         given.push(name.clone());
     }
@@ -250,7 +256,14 @@ pub fn remap(
     set_version(&mut brokers, epoch, total);
     check(topic, &brokers)?;
     let (topic, kind) = (topic.to_owned(), REMAP.to_owned());
-    Ok(TopicRemapping { broker_config_map: brokers, broker_to_map_in: ins, broker_to_map_out: outs, epoch, topic, kind })
+    Ok(TopicRemapping {
+        broker_config_map: brokers,
+        broker_to_map_in: ins,
+        broker_to_map_out: outs,
+        epoch,
+        topic,
+        kind,
+    })
 }
 
 /// Has every broker of the clusters know the topic, so that each refuses what is not its own.
@@ -324,7 +337,8 @@ mod tests {
         complete(&mut moved, ["d".to_owned()]);
         assert_eq!(moved.broker_config_map["d"].mapping_detail.as_ref().unwrap().total_queues, 6);
         decide(&mut moved, "a", |queue_id| [Some(3), Some(6_000)].get(queue_id as usize).copied().flatten()).unwrap();
-        let begins = |id| moved.broker_config_map["a"].mapping_detail.as_ref().unwrap().hosted_queues[&id][1].logic_offset;
+        let begins =
+            |id| moved.broker_config_map["a"].mapping_detail.as_ref().unwrap().hosted_queues[&id][1].logic_offset;
         assert_eq!((begins(0), begins(2)), (10_000, 20_000));
         check("T", &moved.broker_config_map).unwrap();
         let text = protocol::body::encode(&moved);
@@ -345,7 +359,9 @@ mod tests {
         assert!(with("a", &|broker| broker.mapping_detail = None).contains("is not static"));
         assert!(with("a", &|broker| broker.mapping_detail.as_mut().unwrap().epoch = 9).contains("epoch 9 and 5"));
         assert!(with("a", &|broker| broker.config.write_queue_nums = 0).contains("does not exist"));
-        assert!(with("a", &|broker| broker.mapping_detail.as_mut().unwrap().hosted_queues.clear()).contains("queue 0 of 2"));
+        assert!(
+            with("a", &|broker| broker.mapping_detail.as_mut().unwrap().hosted_queues.clear()).contains("queue 0 of 2")
+        );
         let share = |broker: &mut TopicConfigAndQueueMapping| {
             let queues = &mut broker.mapping_detail.as_mut().unwrap().hosted_queues;
             queues.insert(1, queues[&0].clone());

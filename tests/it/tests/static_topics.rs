@@ -88,7 +88,9 @@ fn codec_json(body: &[u8]) -> Value {
     let text = String::from_utf8_lossy(body);
     let mut quoted = text.into_owned();
     for id in 0..QUEUES {
-        quoted = quoted.replace(&format!("{{{id}:"), &format!("{{\"{id}\":")).replace(&format!(",{id}:"), &format!(",\"{id}\":"));
+        quoted = quoted
+            .replace(&format!("{{{id}:"), &format!("{{\"{id}\":"))
+            .replace(&format!(",{id}:"), &format!(",\"{id}\":"));
     }
     serde_json::from_str(&quoted).unwrap_or_else(|error| panic!("{error}: {quoted}"))
 }
@@ -162,7 +164,9 @@ fn moves(namesrvs: &[Kind], kinds: [Kind; 2]) {
     assert_eq!(mapping_a, mapping_b);
     for nameserver in &nameservers {
         let expected = [("broker-a", 2), ("broker-b", 0)].map(|(name, led)| (name.to_owned(), (led, Some(mapping_a))));
-        wait_for("the route has the mapping", 30, || (told(nameserver, &topic) == expected.clone().into()).then_some(()));
+        wait_for("the route has the mapping", 30, || {
+            (told(nameserver, &topic) == expected.clone().into()).then_some(())
+        });
     }
     // Everything comes, to the group that was there, and to one that begins now and reads all generations.
     acknowledged.iter_mut().for_each(|one| one.broker = LOGIC.to_owned());
@@ -185,7 +189,8 @@ fn moves(namesrvs: &[Kind], kinds: [Kind; 2]) {
             verdict.violations.is_empty().then_some(())
         });
     }
-    for broker in [&a, &b].into_iter().zip(kinds).filter(|(_, kind)| *kind == Kind::Ferrocket).map(|(broker, _)| broker) {
+    for broker in [&a, &b].into_iter().zip(kinds).filter(|(_, kind)| *kind == Kind::Ferrocket).map(|(broker, _)| broker)
+    {
         let output = broker.output();
         let bad: Vec<_> = output.lines().filter(|line| it::cluster::is_error(line)).collect();
         assert!(bad.is_empty(), "{}: {bad:?}", broker.name);
