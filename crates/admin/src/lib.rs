@@ -7,6 +7,7 @@ pub mod class;
 pub mod command;
 pub mod context;
 pub mod error;
+pub mod mapping_plan;
 pub mod options;
 pub mod output;
 pub mod quickstart;

@@ -23,9 +23,11 @@ pub mod reply;
 pub mod routes;
 pub mod schedule;
 pub mod services;
+pub mod static_topic;
 pub mod subscription_group_manager;
 pub mod timer;
 pub mod topic_config_manager;
+pub mod topic_queue_mapping_manager;
 pub mod transaction;
 
 use crate::config_manager::BrokerConfigManager;

@@ -23,6 +23,7 @@ use crate::schedule::{DelayLevels, ScheduleOffsets};
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use filter::{BloomError, BloomFilter};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub config: Arc<BrokerConfigManager>,
     /// Topics.
     pub topics: Arc<TopicConfigManager>,
+    /// Static topics.
+    pub mappings: Arc<TopicQueueMappingManager>,
     /// Groups.
     pub groups: Arc<SubscriptionGroupManager>,
     /// Offsets of groups.
@@ -188,6 +191,7 @@ impl Parts {
             groups: Arc::new(SubscriptionGroupManager::open(&root)?.with_lmq(lmq)),
             pop: Arc::new(pop),
             modes: Arc::new(RequestModeManager::open(&root)?),
+            mappings: Arc::new(TopicQueueMappingManager::open(&root, &options.broker.broker_name)?),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
             locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),

@@ -117,6 +117,14 @@ impl PullRequestHold {
         self.go_on(woken, why);
     }
 
+    /// Goes on with all pulls of a topic.
+    pub fn wake_topic(&self, topic: &str, why: Wake) {
+        let take = |shard: &Mutex<HashMap<String, Queues>>| shard.lock().remove(topic);
+        let queues = self.shards.iter().filter_map(take);
+        let woken = queues.flat_map(HashMap::into_values).flatten().collect();
+        self.go_on(woken, why);
+    }
+
     fn go_on(&self, woken: Vec<HeldPull>, why: Wake) {
         self.held.fetch_sub(woken.len(), Ordering::SeqCst);
         for pull in woken {

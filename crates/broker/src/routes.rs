@@ -7,6 +7,7 @@ use crate::processor::admin::config::ConfigAdmin;
 use crate::processor::admin::group::GroupAdmin;
 use crate::processor::admin::offset::OffsetAdmin;
 use crate::processor::admin::runtime::RuntimeAdmin;
+use crate::processor::admin::static_topic::StaticTopicAdmin;
 use crate::processor::admin::stats::StatsAdmin;
 use crate::processor::admin::timer::TimerAdmin;
 use crate::processor::admin::topic::TopicAdmin;
@@ -25,6 +26,10 @@ use crate::processor::query_message::QueryMessageProcessor;
 use crate::processor::recall_message::RecallMessageProcessor;
 use crate::processor::reply_message::ReplyMessageProcessor;
 use crate::processor::send_message::SendMessageProcessor;
+use crate::static_topic::offsets::{Generations, LogicOffsets};
+use crate::static_topic::peers::Peers;
+use crate::static_topic::pull::LogicPulls;
+use crate::static_topic::send::LogicSend;
 use protocol::operation::*;
 use remoting::client::Client;
 use remoting::routes::{Lane, Routes};
@@ -65,6 +70,8 @@ impl BrokerRoutes {
             stats: p.stats.clone(),
             config: p.config.clone(),
         }));
+        let peers = Arc::new(Peers::new(client.clone(), p.config.clone()));
+        let pull = Arc::new(LogicPulls { mappings: p.mappings.clone(), pull, peers: peers.clone() });
         let queue = |capacity: i32| usize::try_from(capacity).unwrap_or(1);
         let broker = &p.config.get().broker;
         let lanes = Lanes {
@@ -80,8 +87,8 @@ impl BrokerRoutes {
             client: client.clone(),
             routes: Default::default(),
         }));
-        let vip = common(p, &clients, &lanes, &assignment);
-        let main = common(p, &clients, &lanes, &assignment)
+        let vip = common(p, &clients, &lanes, &assignment, &peers);
+        let main = common(p, &clients, &lanes, &assignment, &peers)
             .on::<PullMessage>(Lane::Connection, pull.clone())
             .on::<LitePullMessage>(Lane::Connection, pull);
         let main = pops(p, main);
@@ -137,6 +144,7 @@ fn common(
     clients: &Arc<ClientManageProcessor>,
     lanes: &Lanes,
     assignment: &Arc<QueryAssignmentProcessor>,
+    peers: &Arc<Peers>,
 ) -> Routes {
     let ack = Arc::new(AckMessageProcessor {
         store: p.store.clone(),
@@ -199,6 +207,7 @@ fn common(
         store: p.store.clone(),
         config: p.config.clone(),
     });
+    let logic_send = Arc::new(LogicSend { mappings: p.mappings.clone(), send });
     let lock = Arc::new(LockBatchMqProcessor { locks: p.locks.clone() });
     let query = Arc::new(QueryMessageProcessor {
         store: p.store.clone(),
@@ -207,9 +216,9 @@ fn common(
         config: p.config.clone(),
     });
     let routes = Routes::new()
-        .on::<SendMessage>(Lane::Connection, send.clone())
-        .on::<SendMessageV2>(Lane::Connection, send.clone())
-        .on::<SendBatchMessage>(Lane::Connection, send)
+        .on::<SendMessage>(Lane::Connection, logic_send.clone())
+        .on::<SendMessageV2>(Lane::Connection, logic_send.clone())
+        .on::<SendBatchMessage>(Lane::Connection, logic_send)
         .on::<SendReplyMessage>(Lane::Connection, reply.clone())
         .on::<SendReplyMessageV2>(Lane::Connection, reply)
         .on::<RecallMessage>(Lane::Connection, recall)
@@ -226,19 +235,18 @@ fn common(
         .on::<UnregisterClient>(Lane::Connection, clients.clone())
         .on::<CheckClientConfig>(Lane::Connection, clients.clone())
         .on::<GetConsumerListByGroup>(Lane::Connection, consumer.clone())
-        .on::<UpdateConsumerOffset>(Lane::Connection, consumer.clone())
-        .on::<QueryConsumerOffset>(Lane::Connection, consumer)
         .on::<LockBatchMq>(Lane::Connection, lock.clone())
         .on::<UnlockBatchMq>(Lane::Connection, lock)
         .on::<QueryMessage>(lanes.query.clone(), query.clone())
         .on::<ViewMessageById>(lanes.query.clone(), query.clone())
         .on::<QueryConsumeQueue>(lanes.query.clone(), query);
-    admin(p, routes, &lanes.admin)
+    admin(p, routes, &lanes.admin, consumer, peers)
 }
 
-fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
+fn admin(p: &Parts, routes: Routes, lane: &Lane, consumer: Arc<ConsumerManageProcessor>, peers: &Arc<Peers>) -> Routes {
     let topic = Arc::new(TopicAdmin {
         topics: p.topics.clone(),
+        mappings: p.mappings.clone(),
         announcements: p.announcements.clone(),
         offsets: p.offsets.clone(),
         store: p.store.clone(),
@@ -263,7 +271,17 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         consumers: p.consumers.clone(),
         config: p.config.clone(),
     });
+    let logic = Arc::new(LogicOffsets {
+        mappings: p.mappings.clone(),
+        queues: offset.clone(),
+        groups: consumer,
+        generations: Arc::new(Generations { store: p.store.clone(), offsets: p.offsets.clone(), peers: peers.clone() }),
+    });
+    let static_topic = Arc::new(StaticTopicAdmin { topic: topic.clone(), hold: p.hold.clone() });
     let routes = routes
+        .on::<UpdateAndCreateStaticTopic>(lane.clone(), static_topic)
+        .on::<UpdateConsumerOffset>(Lane::Connection, logic.clone())
+        .on::<QueryConsumerOffset>(Lane::Connection, logic.clone())
         .on::<UpdateAndCreateTopic>(lane.clone(), topic.clone())
         .on::<UpdateAndCreateTopicList>(lane.clone(), topic.clone())
         .on::<DeleteTopicInBroker>(lane.clone(), topic.clone())
@@ -281,10 +299,10 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         .on::<QueryTopicConsumeByWho>(lane.clone(), group.clone())
         .on::<QueryTopicsByConsumer>(lane.clone(), group.clone())
         .on::<QuerySubscriptionByConsumer>(lane.clone(), group)
-        .on::<GetMaxOffset>(Lane::Connection, offset.clone())
-        .on::<GetMinOffset>(Lane::Connection, offset.clone())
-        .on::<SearchOffsetByTimestamp>(lane.clone(), offset.clone())
-        .on::<GetEarliestMsgStoretime>(lane.clone(), offset.clone())
+        .on::<GetMaxOffset>(Lane::Connection, logic.clone())
+        .on::<GetMinOffset>(Lane::Connection, logic.clone())
+        .on::<SearchOffsetByTimestamp>(lane.clone(), logic.clone())
+        .on::<GetEarliestMsgStoretime>(lane.clone(), logic)
         .on::<GetAllConsumerOffset>(lane.clone(), offset.clone())
         .on::<GetAllDelayOffset>(lane.clone(), offset.clone())
         .on::<InvokeBrokerToResetOffset>(lane.clone(), offset.clone())
@@ -299,6 +317,7 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
         store: p.store.clone(),
         offsets: p.offsets.clone(),
         topics: p.topics.clone(),
+        mappings: p.mappings.clone(),
         groups: p.groups.clone(),
         consumers: p.consumers.clone(),
         stats: p.stats.clone(),

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use codec::command::{self, Preamble};
 use codec::fields::CommandHeader;
 use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
+use protocol::body::static_topic::TopicQueueMappingDetail;
 use protocol::header::pull::PullMessageRequestHeader;
 use protocol::header::send::SendMessageRequestHeaderV2;
 use protocol::operation::{Operation, PullMessage, SendMessageV2};
@@ -112,6 +113,11 @@ fn start(dir: &Path) -> (Runtime, Broker, String) {
         serialize_type: SerializeType::Json,
     };
     let broker = runtime.block_on(Broker::start(start)).unwrap();
+    // Ordinary topics must not pay for static ones beside them.
+    let topic = "Static".to_owned();
+    let bname = broker.parts().config.get().broker.broker_name.clone();
+    let mapping = TopicQueueMappingDetail { topic, bname, ..TopicQueueMappingDetail::default() };
+    broker.parts().mappings.put(mapping, false).unwrap();
     (runtime, broker, format!("127.0.0.1:{port}"))
 }
 

@@ -117,6 +117,17 @@ impl RouteInfo {
         self.version += 1;
     }
 
+    /// Removes the mappings of brokers that have no queues of the topic any more. Java keeps them, and would show them again with
+    /// an ordinary topic of that name.
+    fn clean_mappings(&mut self) {
+        let queues = &self.topic_queue_table;
+        self.topic_queue_mapping_table.retain(|topic, mappings| {
+            let brokers = queues.get(topic);
+            mappings.retain(|broker_name, _| brokers.is_some_and(|brokers| brokers.contains_key(broker_name)));
+            !mappings.is_empty()
+        });
+    }
+
     /// The smallest id among `addrs` and its address.
     fn smallest(addrs: &BTreeMap<i64, String>) -> Option<(i64, &String)> {
         addrs.first_key_value().map(|(&id, addr)| (id, addr))
@@ -131,6 +142,7 @@ impl RouteInfo {
         if queues.is_empty() {
             self.topic_queue_table.remove(topic);
         }
+        self.clean_mappings();
         if removed {
             self.touch();
         }

@@ -110,8 +110,9 @@ operations! {
     // To the broker: topics, groups, administration.
     UpdateAndCreateTopic = 17, CreateTopicRequestHeader => NoHeader;
     UpdateAndCreateTopicList = 18, NoHeader => NoHeader;
+    UpdateAndCreateStaticTopic = 513, CreateTopicRequestHeader => NoHeader;
     DeleteTopicInBroker = 215, TopicRequestHeader => NoHeader;
-    GetTopicConfig = 351, TopicRequestHeader => NoHeader;
+    GetTopicConfig = 351, GetTopicConfigRequestHeader => NoHeader;
     GetAllTopicConfig = 21, GetAllTopicConfigRequestHeader => GetAllTopicConfigResponseHeader;
     GetTopicStatsInfo = 202, TopicRequestHeader => NoHeader;
     QueryTopicConsumeByWho = 300, TopicRequestHeader => NoHeader;

@@ -73,6 +73,11 @@ impl Cleaner {
         }
     }
 
+    /// Whether expired files are deleted in this hour.
+    pub(crate) fn is_hour_to_delete(&self) -> bool {
+        self.core.retention().is_hour_to_delete(self.clock.now_ms(&*self.core.clock))
+    }
+
     /// Deletes expired files in the next rounds, whatever the hour.
     pub(crate) fn delete_by_hand(&self) {
         self.manual_rounds.store(MANUAL_ROUNDS, Ordering::Release);

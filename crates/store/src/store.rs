@@ -146,6 +146,11 @@ impl MessageStore {
         self.cleaner.delete_by_hand();
     }
 
+    /// Whether this is an hour of `deleteWhen`.
+    pub fn is_hour_to_delete(&self) -> bool {
+        self.cleaner.is_hour_to_delete()
+    }
+
     /// Deletes queues none of whose records is left in the log (CLEAN_EXPIRED_CONSUMEQUEUE). Returns how many went.
     pub fn clean_expired_consume_queues(&self) -> usize {
         self.cleaner.delete_expired_queues().unwrap_or_else(|error| {

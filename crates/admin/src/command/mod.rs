@@ -12,6 +12,7 @@ mod namesrv;
 mod offset;
 mod order_conf;
 mod query_message;
+mod static_topic;
 mod stats;
 mod topic;
 mod topic_query;
@@ -56,6 +57,13 @@ pub fn table() -> Vec<Command> {
         command!("deleteSubGroup", "Delete subscription group from broker.", group::DELETE, group::delete),
         command!("updateBrokerConfig", "Update broker's config.", broker::UPDATE_CONFIG, broker::update_config),
         command!("updateTopicPerm", "Update topic perm.", topic::UPDATE_PERM, topic::update_perm),
+        command!(
+            "updateStaticTopic",
+            "Update or create static topic, which has fixed number of queues.",
+            static_topic::UPDATE,
+            static_topic::update
+        ),
+        command!("remappingStaticTopic", "Remapping static topic.", static_topic::REMAPPING, static_topic::remapping),
         command!("topicRoute", "Examine topic route info.", topic_query::ROUTE, topic_query::route),
         command!("topicStatus", "Examine topic Status info.", topic_query::STATUS, topic_query::status),
         command!("topicClusterList", "Get cluster info for topic.", topic_query::CLUSTERS, topic_query::clusters),

@@ -19,8 +19,6 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("clusterRT", "List All clusters Message Send RT."),
     ("getConsumerConfig", "Get consumer config by subscription group name."),
     ("queryCq", "Query cq command."),
-    ("updateStaticTopic", "Update or create static topic, which has fixed number of queues."),
-    ("remappingStaticTopic", "Remapping static topic."),
     ("exportMetadata", "Export metadata."),
     ("exportConfigs", "Export configs."),
     ("exportMetrics", "Export metrics."),

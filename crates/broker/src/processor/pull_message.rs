@@ -10,13 +10,14 @@ use crate::filter::{
 };
 use crate::pull_request_hold::{HeldPull, PullRequestHold, Wake};
 use crate::reply::{group_not_exist, records_body, subscription_not_exist, topic_not_exist};
+use crate::static_topic::pull::LogicPull;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use protocol::body::client::{MessageModel, SubscriptionData};
 use protocol::body::group::SubscriptionGroupConfig;
 use protocol::body::topic::TopicConfig;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader, forbidden_type};
-use protocol::operation::{LitePullMessage, Operation, PullMessage};
+use protocol::operation::{LitePullMessage, Operation};
 use protocol::response_code::{
     FILTER_DATA_NOT_EXIST, FILTER_DATA_NOT_LATEST, INVALID_PARAMETER, NO_PERMISSION, PULL_NOT_FOUND, PULL_OFFSET_MOVED,
     PULL_RETRY_IMMEDIATELY, SUBSCRIPTION_NOT_EXIST, SUBSCRIPTION_NOT_LATEST, SUBSCRIPTION_PARSE_FAILED, SUCCESS,
@@ -25,11 +26,11 @@ use protocol::response_code::{
 use protocol::sys_flag::{perm, pull as pull_flag};
 use remoting::clock;
 use remoting::reply::{Outcome, Reply, ReplySlot, Request};
-use remoting::routes::Processor;
 use std::sync::Arc;
 use store::{GetMessageStatus, GetQuery, GetResult, MessageStore};
 
-type PullReply = Reply<PullMessageResponseHeader>;
+/// An answer to a pull.
+pub(crate) type PullReply = Reply<PullMessageResponseHeader>;
 
 /// Hands out messages, and holds pulls until there are some.
 pub struct PullMessageProcessor {
@@ -63,17 +64,14 @@ impl PullMessageProcessor {
     pub fn new(parts: PullParts) -> PullMessageProcessor {
         PullMessageProcessor { parts: Arc::new(parts) }
     }
-}
 
-impl Processor<PullMessage> for PullMessageProcessor {
-    fn process(&self, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
-        PullParts::pull(&self.parts, request)
-    }
-}
-
-impl Processor<LitePullMessage> for PullMessageProcessor {
-    fn process(&self, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
-        PullParts::pull(&self.parts, request)
+    /// Answers a pull from a physical queue; `logic` is the logic queue that it stands for.
+    pub fn pull(
+        &self,
+        request: Request<PullMessageRequestHeader>,
+        logic: Option<Box<LogicPull>>,
+    ) -> Outcome<PullMessageResponseHeader> {
+        PullParts::pull(&self.parts, request, logic)
     }
 }
 
@@ -90,11 +88,16 @@ struct Held {
     code: i32,
     filter: Filter,
     deadline_ms: i64,
+    logic: Option<Box<LogicPull>>,
     slot: ReplySlot<PullMessageResponseHeader>,
 }
 
 impl PullParts {
-    fn pull(parts: &Arc<PullParts>, request: Request<PullMessageRequestHeader>) -> Outcome<PullMessageResponseHeader> {
+    fn pull(
+        parts: &Arc<PullParts>,
+        request: Request<PullMessageRequestHeader>,
+        logic: Option<Box<LogicPull>>,
+    ) -> Outcome<PullMessageResponseHeader> {
         let header = &request.header;
         let options = parts.config.get();
         let allowed = match parts.check(header, request.code, &options) {
@@ -103,7 +106,7 @@ impl PullParts {
         };
         // Before the queue is read, since a pending reset must win over what the consumer still believes.
         parts.commit(header);
-        let reply = parts.get(header, &allowed, &options);
+        let reply = translated(logic.as_deref(), header, parts.get(header, &allowed, &options));
         let may_wait = header.sys_flag & pull_flag::SUSPEND != 0;
         if reply.code != PULL_NOT_FOUND || !may_wait {
             return reply.into();
@@ -118,6 +121,7 @@ impl PullParts {
             filter: allowed.filter,
             code: request.code,
             header: request.header,
+            logic,
         };
         let queue_offset = held.header.queue_offset;
         PullParts::hold(parts, held, queue_offset);
@@ -143,11 +147,16 @@ impl PullParts {
 
     /// A held pull goes on. What arrived between looking and holding may not be what it wants: then it is held again.
     fn resume(parts: &Arc<PullParts>, held: Held, why: Wake) {
+        if let Some(logic) = held.logic.as_ref().filter(|logic| !logic.is_current()) {
+            let again = logic.again();
+            return held.slot.send(again);
+        }
         let reply = parts.resumed(&held.header, held.code);
         let next = reply.header.as_ref().map_or(0, |header| header.next_begin_offset);
         if why == Wake::Arrived && reply.code == PULL_RETRY_IMMEDIATELY && next > held.header.queue_offset {
             PullParts::hold(parts, held, next);
         } else {
+            let reply = translated(held.logic.as_deref(), &held.header, reply);
             held.slot.send(reply);
         }
     }
@@ -275,8 +284,12 @@ impl PullParts {
         if options.broker.use_server_side_reset_offset
             && let Some(offset) = self.offsets.take_reset(&header.consumer_group, topic, queue_id)
         {
-            let header =
-                PullMessageResponseHeader { next_begin_offset: offset, ..self.response_header(header, allowed, 0) };
+            let header = PullMessageResponseHeader {
+                next_begin_offset: offset,
+                min_offset: self.store.min_offset(topic, queue_id),
+                max_offset: self.store.max_offset(topic, queue_id),
+                ..self.response_header(header, allowed, 0)
+            };
             return Reply { code: PULL_OFFSET_MOVED, ..Reply::ok(header).with_remark("OFFSET_RESET") };
         }
         let query = GetQuery {
@@ -344,6 +357,14 @@ impl PullParts {
         self.stats.add(stat::GROUP_GET_NUMS, &key, messages, 1);
         self.stats.add(stat::GROUP_GET_SIZE, &key, i64::try_from(result.total_bytes).unwrap_or(0), 1);
         self.stats.add(stat::BROKER_GET_NUMS, &self.config.get().broker.broker_cluster_name, messages, 1);
+    }
+}
+
+/// What the logic queue answers where the physical one answers `reply`.
+fn translated(logic: Option<&LogicPull>, header: &PullMessageRequestHeader, reply: PullReply) -> PullReply {
+    match logic {
+        Some(logic) => logic.answer(header.queue_offset, reply),
+        None => reply,
     }
 }
 

@@ -15,6 +15,8 @@ use self::revive::Reviver;
 use self::transaction_check::TransactionCheck;
 use crate::parts::Parts;
 use crate::processor::client_manage::ClientManageProcessor;
+use crate::static_topic::clean::MappingClean;
+use crate::static_topic::peers::Peers;
 use parking_lot::Mutex;
 use remoting::client::Client;
 use std::sync::Arc;
@@ -40,8 +42,9 @@ impl Services {
         let registrar = Arc::new(Registrar {
             config: parts.config.clone(),
             topics: parts.topics.clone(),
+            mappings: parts.mappings.clone(),
             announcements: parts.announcements.clone(),
-            client,
+            client: client.clone(),
             attempts: watch::Sender::new(0),
         });
         let persistence = Arc::new(Persistence {
@@ -66,6 +69,12 @@ impl Services {
         run(Box::pin(async move { hold.run(remoting::clock::now_ms).await }));
         let housekeeping = Housekeeping { stats: parts.stats.clone(), clients: clients.clone() };
         run(Box::pin(async move { housekeeping.run().await }));
+        let mapping_clean = MappingClean {
+            mappings: parts.mappings.clone(),
+            store: parts.store.clone(),
+            peers: Peers::new(client, parts.config.clone()),
+        };
+        run(Box::pin(async move { mapping_clean.run().await }));
         let persisting = persistence.clone();
         run(Box::pin(async move { persisting.run().await }));
         for level in 1..=parts.levels.max_level() {

@@ -5,6 +5,7 @@ use crate::announcements::Announcements;
 use crate::config::BrokerOptions;
 use crate::config_manager::BrokerConfigManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use bytes::Bytes;
 use codec::command::Command;
 use codec::json;
@@ -31,6 +32,7 @@ const GATHER: Duration = Duration::from_millis(20);
 pub(super) struct Registrar {
     pub(super) config: Arc<BrokerConfigManager>,
     pub(super) topics: Arc<TopicConfigManager>,
+    pub(super) mappings: Arc<TopicQueueMappingManager>,
     pub(super) announcements: Arc<Announcements>,
     pub(super) client: Arc<Client>,
     /// How many nameservers were tried at least once.
@@ -144,6 +146,7 @@ impl Registrar {
         if !(perm::is_writeable(allowed) && perm::is_readable(allowed)) {
             wrapper.topic_config_table.values_mut().for_each(|topic| topic.perm &= allowed);
         }
+        wrapper.topic_queue_mapping_info_map = self.mappings.infos();
         let body = RegisterBrokerBody { filter_server_list: Vec::new(), topic_config_serialize_wrapper: wrapper };
         encode(&body).into()
     }

@@ -311,6 +311,33 @@ fn filter_servers_and_mappings_pass_through() {
 }
 
 #[test]
+fn mappings_go_with_the_topic_and_with_the_broker() {
+    let mut table = RouteInfo::new();
+    let mapped = |name: &str, channel| {
+        let mut one = broker(name, 0, channel);
+        let mapping = serde_json::json!({"bname": name, "topic": "T", "totalQueues": 3});
+        one.topics.topic_queue_mapping_info_map = Some(BTreeMap::from([("T".to_owned(), mapping)]));
+        one
+    };
+    let mapped_by = |table: &RouteInfo| {
+        let mappings = table.route("T", false).unwrap().topic_queue_mapping_by_broker.unwrap_or_default();
+        mappings.into_keys().collect::<Vec<_>>()
+    };
+    let (a, b) = (mapped("a", 1), mapped("b", 2));
+    table.register(a.clone(), RULES, 0).unwrap();
+    table.register(b.clone(), RULES, 0).unwrap();
+    assert_eq!(mapped_by(&table), ["a", "b"]);
+    leave(&mut table, &a);
+    assert_eq!(mapped_by(&table), ["b"]);
+    table.register(a, RULES, 0).unwrap();
+    assert_eq!(mapped_by(&table), ["a", "b"]);
+    table.delete_topic("T", None);
+    // The same name again, as an ordinary topic.
+    table.register(Registration { topics: broker("b", 0, 2).topics, ..b }, RULES, 0).unwrap();
+    assert!(mapped_by(&table).is_empty());
+}
+
+#[test]
 fn data_versions() {
     let mut table = RouteInfo::new();
     let one = broker("a", 0, 1);

@@ -124,6 +124,7 @@ impl RouteInfo {
         match cluster.filter(|cluster| !cluster.is_empty()) {
             None => {
                 if self.topic_queue_table.remove(topic).is_some() {
+                    self.clean_mappings();
                     self.touch();
                 }
             }
@@ -201,7 +202,6 @@ impl RouteInfo {
             }
             !queues.is_empty()
         });
-        let topics = &self.topic_queue_table;
-        self.topic_queue_mapping_table.retain(|topic, _| topics.contains_key(topic));
+        self.clean_mappings();
     }
 }

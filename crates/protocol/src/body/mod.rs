@@ -6,6 +6,7 @@ pub mod client;
 pub mod group;
 pub mod pop;
 pub mod route;
+pub mod static_topic;
 pub mod topic;
 
 use codec::json::{Dialect, to_vec};

@@ -1,5 +1,6 @@
 //! Topics: their configuration, and registration of a broker.
 
+use super::static_topic::TopicQueueMappingDetail;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -84,7 +85,8 @@ impl Default for TopicConfig {
     }
 }
 
-/// `topics.json`, the body of 21, and part of a registration. Queue mappings of static topics pass through unread.
+/// `topics.json`, the body of 21, and part of a registration. What nameservers are told of static topics passes
+/// through them unread.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TopicConfigSerializeWrapper {
@@ -97,7 +99,7 @@ pub struct TopicConfigSerializeWrapper {
     pub topic_config_table: BTreeMap<String, TopicConfig>,
     /// Static topics in detail.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic_queue_mapping_detail_map: Option<BTreeMap<String, serde_json::Value>>,
+    pub topic_queue_mapping_detail_map: Option<BTreeMap<String, TopicQueueMappingDetail>>,
     /// Static topics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_queue_mapping_info_map: Option<BTreeMap<String, serde_json::Value>>,
@@ -119,6 +121,9 @@ pub struct TopicConfigAndQueueMapping {
     /// The settings.
     #[serde(flatten)]
     pub config: TopicConfig,
+    /// The mapping, when it was asked for and the topic is static.
+    #[serde(rename = "mappingDetail", skip_serializing_if = "Option::is_none")]
+    pub mapping_detail: Option<TopicQueueMappingDetail>,
 }
 
 /// Body of 18.

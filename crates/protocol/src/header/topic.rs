@@ -22,9 +22,18 @@ command_header! {
 }
 
 command_header! {
-    /// One topic: 202, 215, 300, 351.
+    /// One topic: 202, 215, 300.
     pub struct TopicRequestHeader {
         "topic" topic: ByteString,
+    }
+}
+
+command_header! {
+    /// Code 351.
+    pub struct GetTopicConfigRequestHeader {
+        "topic" topic: ByteString,
+        /// With the mapping of a static topic.
+        "lo" lo: Option<bool>,
     }
 }
 

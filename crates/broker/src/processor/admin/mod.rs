@@ -6,6 +6,7 @@ pub mod config;
 pub mod group;
 pub mod offset;
 pub mod runtime;
+pub mod static_topic;
 pub mod stats;
 pub mod timer;
 pub mod topic;

@@ -6,6 +6,7 @@ use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use protocol::body::admin::{ConsumeStats, ConsumeStatsList, OffsetWrapper};
 use protocol::body::{MessageQueue, MessageQueueKey, encode};
 use protocol::header::admin::{
@@ -27,6 +28,8 @@ pub struct StatsAdmin {
     pub offsets: Arc<ConsumerOffsetManager>,
     /// Topics.
     pub topics: Arc<TopicConfigManager>,
+    /// Static topics.
+    pub mappings: Arc<TopicQueueMappingManager>,
     /// Groups.
     pub groups: Arc<SubscriptionGroupManager>,
     /// Connected consumers.
@@ -65,9 +68,11 @@ impl StatsAdmin {
             return stats;
         }
         let broker_name = &self.config.get().broker.broker_name;
+        // Which generation of a logic queue a group has reached is told by where it has an offset.
+        let none = if self.mappings.get(topic).is_some() { -1 } else { 0 };
         for queue_id in 0..config.read_queue_nums {
             let broker_offset = self.store.max_offset(topic, queue_id);
-            let consumer_offset = self.offsets.query(group, topic, queue_id).unwrap_or(0);
+            let consumer_offset = self.offsets.query(group, topic, queue_id).unwrap_or(none);
             let last = (consumer_offset > 0).then(|| self.store.store_time(topic, queue_id, consumer_offset - 1));
             let queue = MessageQueue { broker_name: broker_name.clone(), queue_id, topic: topic.to_owned() };
             let progress = OffsetWrapper {

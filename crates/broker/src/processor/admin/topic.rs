@@ -9,16 +9,19 @@ use crate::pop::Pop;
 use crate::reply::{bad_body, not_persisted, topic_not_exist};
 use crate::timer::Timer;
 use crate::topic_config_manager::TopicConfigManager;
+use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use codec::fields::NoHeader;
 use codec::json;
 use protocol::body::admin::{TopicOffset, TopicStatsTable};
+use protocol::body::static_topic::TopicQueueMappingDetail;
 use protocol::body::topic::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndQueueMapping, TopicConfigSerializeWrapper, TopicFilterType,
     TopicList,
 };
 use protocol::body::{MessageQueue, MessageQueueKey, encode};
 use protocol::header::topic::{
-    CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, GetAllTopicConfigResponseHeader, TopicRequestHeader,
+    CreateTopicRequestHeader, GetAllTopicConfigRequestHeader, GetAllTopicConfigResponseHeader,
+    GetTopicConfigRequestHeader, TopicRequestHeader,
 };
 use protocol::names;
 use protocol::operation::{
@@ -39,6 +42,8 @@ const MAX_QUEUES: i32 = 65_535;
 pub struct TopicAdmin {
     /// Topics.
     pub topics: Arc<TopicConfigManager>,
+    /// Static topics.
+    pub mappings: Arc<TopicQueueMappingManager>,
     /// A new topic is answered once nameservers know it, so that its route is there for whoever comes next.
     pub announcements: Arc<Announcements>,
     /// Offsets, which go with a deleted topic.
@@ -104,29 +109,8 @@ impl TopicAdmin {
     }
 
     /// Puts topics, whose attributes are changes; the number of the change that nameservers must be told.
-    fn put(&self, mut configs: Vec<TopicConfig>) -> Result<u64, Reply> {
-        let protect = self.config.get().broker.validate_system_topic_when_update_topic;
-        for config in &configs {
-            let topic = &config.topic_name;
-            let refuse = |remark: String| Err(Reply::error(INVALID_PARAMETER, remark));
-            if let Err(remark) = names::validate_topic(topic) {
-                return refuse(remark);
-            }
-            if protect && self.topics.is_system(topic) {
-                return refuse(format!("The topic[{topic}] is conflict with system topic."));
-            }
-            for (what, queues) in
-                [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)]
-            {
-                if !(0..=MAX_QUEUES).contains(&queues) {
-                    return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
-                }
-            }
-            let mixed = config.attributes.get("+message.type").is_some_and(|kind| kind == "MIXED");
-            if mixed && !self.config.get().broker.enable_mixed_message_type {
-                return refuse("MIXED message type is not supported. (enableMixedMessageType=false)".to_owned());
-            }
-        }
+    pub(super) fn put(&self, mut configs: Vec<TopicConfig>) -> Result<u64, Reply> {
+        configs.iter().try_for_each(|config| self.check(config))?;
         for config in &mut configs {
             let old = self.topics.get(&config.topic_name);
             let current = old.as_ref().map(|config| &config.attributes);
@@ -148,6 +132,29 @@ impl TopicAdmin {
         Ok(self.topics.last_change())
     }
 
+    /// Refuses a topic that must not be; its attributes are changes.
+    pub(super) fn check(&self, config: &TopicConfig) -> Result<(), Reply> {
+        let options = self.config.get();
+        let topic = &config.topic_name;
+        let refuse = |remark: String| Err(Reply::error(INVALID_PARAMETER, remark));
+        if let Err(remark) = names::validate_topic(topic) {
+            return refuse(remark);
+        }
+        if options.broker.validate_system_topic_when_update_topic && self.topics.is_system(topic) {
+            return refuse(format!("The topic[{topic}] is conflict with system topic."));
+        }
+        for (what, queues) in [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)] {
+            if !(0..=MAX_QUEUES).contains(&queues) {
+                return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
+            }
+        }
+        let mixed = config.attributes.get("+message.type").is_some_and(|kind| kind == "MIXED");
+        if mixed && !options.broker.enable_mixed_message_type {
+            return refuse("MIXED message type is not supported. (enableMixedMessageType=false)".to_owned());
+        }
+        Ok(())
+    }
+
     fn delete(&self, topic: &str) -> Result<Reply, Reply> {
         names::validate_topic(topic).map_err(|remark| Reply::error(INVALID_PARAMETER, remark))?;
         if self.config.get().broker.validate_system_topic_when_update_topic && self.topics.is_system(topic) {
@@ -162,6 +169,7 @@ impl TopicAdmin {
         }
         for topic in &doomed {
             self.topics.delete(topic).map_err(not_persisted)?;
+            self.mappings.delete(topic).map_err(not_persisted)?;
             self.offsets.remove_topic(topic);
             self.store.delete_topic(topic);
             self.stats.forget(topic);
@@ -179,10 +187,14 @@ impl Processor<DeleteTopicInBroker> for TopicAdmin {
 }
 
 impl Processor<GetTopicConfig> for TopicAdmin {
-    fn process(&self, request: Request<TopicRequestHeader>) -> Outcome {
+    fn process(&self, request: Request<GetTopicConfigRequestHeader>) -> Outcome {
         match self.topics.get(&request.header.topic) {
             Some(config) => {
-                Reply::body(encode(&TopicConfigAndQueueMapping { config: TopicConfig::clone(&config) })).into()
+                let config = TopicConfig::clone(&config);
+                let wanted = request.header.lo == Some(true);
+                let mapping = wanted.then(|| self.mappings.get(&config.topic_name)).flatten();
+                let mapping_detail = mapping.map(|detail| TopicQueueMappingDetail::clone(&detail));
+                Reply::body(encode(&TopicConfigAndQueueMapping { config, mapping_detail })).into()
             }
             None => topic_not_exist(&request.header.topic, "").into(),
         }
@@ -205,6 +217,14 @@ impl Processor<GetAllTopicConfig> for TopicAdmin {
                 TopicConfigSerializeWrapper { topic_config_table: table, ..all }
             }
             _ => all,
+        };
+        let mappings = self.mappings.snapshot();
+        let mut details = mappings.topic_queue_mapping_info_map;
+        details.retain(|topic, _| page.topic_config_table.contains_key(topic));
+        let page = TopicConfigSerializeWrapper {
+            mapping_data_version: Some(mappings.data_version),
+            topic_queue_mapping_detail_map: Some(details),
+            ..page
         };
         Reply::ok(response).with_body(encode(&page)).into()
     }
