@@ -126,8 +126,9 @@ fn again(facts: &Facts<'_>, message: &str, hidden: &Hidden, got: &Got<'_>, verdi
 /// A message of an ordered queue that has come.
 struct InQueue {
     id: usize,
-    /// The pop it came with last.
+    /// The pop it came with last, and when that was answered.
     begun: u64,
+    came: u64,
     /// The first.
     first_begun: u64,
     /// Until then acknowledgements count.
@@ -198,7 +199,7 @@ fn in_order(
         }
         Some(one) if one.acked.0 && !forgotten(one.first_begun) => {
             // One before it was not acknowledged, or came again since: the queue is read from there on, whatever comes behind.
-            let behind = |other: &InQueue| !other.acked_before(pop).0 || other.begun >= one.acked_at;
+            let behind = |other: &InQueue| !other.acked_before(pop).0 || other.came > one.acked_at;
             if !before.into_iter().any(|(_, other)| behind(other)) {
                 verdict.add(Rule::AckedAgain, format!("{at} came again at {}", event.ended));
             }
@@ -208,6 +209,7 @@ fn in_order(
     let (first_begun, acked_before) =
         queue.get(&offset).map_or((pop, (false, false)), |one| (one.first_begun, one.acked));
     let acked = (false, false);
-    let one = InQueue { id, begun: pop, first_begun, hidden_until, acked, acked_at: 0, acked_before };
+    let one =
+        InQueue { id, begun: pop, came: event.ended, first_begun, hidden_until, acked, acked_at: 0, acked_before };
     queue.insert(offset, one);
 }
