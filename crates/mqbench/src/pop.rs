@@ -80,6 +80,10 @@ impl Poppers {
         endless: bool,
         timed: bool,
     ) -> Result<Arc<Poppers>, BenchError> {
+        if header == cli::Header::Rocketmq {
+            let text = "codes of pops do not fit the 16 bits of a binary header: leave --header rocketmq or --pop out";
+            return Err(BenchError::Refused(text.to_owned()));
+        }
         let mut templates: Vec<(String, Template)> = Vec::new();
         for queue in &queues {
             target.begin_at_end(&pull.group, queue).await?;

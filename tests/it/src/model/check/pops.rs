@@ -153,7 +153,8 @@ impl InQueue {
 fn ordered(facts: &Facts<'_>, verdict: &mut Verdict) {
     let mut queues: BTreeMap<i64, BTreeMap<i64, InQueue>> = BTreeMap::new();
     let mut events: Vec<_> = facts.events.iter().collect();
-    events.sort_by_key(|event| event.ended);
+    // An acknowledgement counts from when it was sent: the queue may be free before its answer is here.
+    events.sort_by_key(|event| if matches!(event.what, What::Acked(..)) { event.begun } else { event.ended });
     for event in events {
         match &event.what {
             What::Acked(group, id, outcome) if group == FIFO_GROUP && outcome.may_be() => {

@@ -324,6 +324,8 @@ fn an_ordered_queue_waits_for_what_is_not_done() {
     // The second of two comes again with the first, which was not acknowledged; but not alone.
     let both = [pop(0, 20), pop(1, 20), ack(1, 30), pop(0, 1040), pop(1, 1040), ack(0, 1050), ack(1, 1051)];
     check(&plan, &history(&both), &[]);
+    let slow_ack = at(29, 45, What::Acked(FIFO_GROUP.to_owned(), 0, DONE));
+    check(&plan, &history(&[pop(0, 20), pop(1, 40), slow_ack, ack(1, 50)]), &[]);
     // Nor need it come in one answer with the first.
     let one_by_one = [pop(0, 20), pop(1, 20), ack(1, 30), pop(0, 1040), ack(0, 1050), pop(1, 1060), ack(1, 1070)];
     check(&plan, &history(&one_by_one), &[]);
