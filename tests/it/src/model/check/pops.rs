@@ -118,7 +118,8 @@ fn again(facts: &Facts<'_>, message: &str, hidden: &Hidden, got: &Got<'_>, verdi
         verdict.add(Rule::AckedAgain, format!("{message}, acknowledged at {acked}, came again at {}", got.ended));
     } else if got.ended + TICK_MS < hidden.from {
         verdict.add(Rule::Early, format!("{message} came again {} ms early", hidden.from - got.ended));
-    } else if !hidden.maybe_acked && !facts.in_time(hidden.until, got.ended) {
+    } else if !hidden.maybe_acked && got.delivery.group != FIFO_GROUP && !facts.in_time(hidden.until, got.ended) {
+        // In an ordered queue it also waits for those before it and beside it, as often as they come again.
         verdict.add(Rule::Late, format!("{message} came again {} ms late", got.ended - hidden.until));
     }
 }
