@@ -11,12 +11,13 @@ use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use codec::message::{MessageRecord, parse_message_id, records, sys_flag};
 use protocol::body::topic::KvTable;
 use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
+use protocol::header::pop::PopMessageRequestHeader;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader};
 use protocol::header::send::{ConsumerSendMsgBackRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
 use protocol::header::transaction::EndTransactionRequestHeader;
 use protocol::names::{TRANS_GROUP, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use protocol::operation::{
-    ConsumerSendMsgBack, EndTransaction, GetBrokerRuntimeInfo, GetMaxOffset, PullMessage, SendMessageV2,
+    ConsumerSendMsgBack, EndTransaction, GetBrokerRuntimeInfo, GetMaxOffset, PopMessage, PullMessage, SendMessageV2,
     UpdateBrokerConfig,
 };
 use protocol::response_code::{
@@ -427,4 +428,38 @@ async fn light_queues_need_not_be_made_and_outlive_a_restart() {
     running.broker.shutdown().await;
     let topics = std::fs::read_to_string(dir.path().join("config/topics.json")).unwrap();
     assert!(!topics.contains("%LMQ%"), "{topics}");
+}
+
+/// A check point that stays pending has a start read all behind it again: what came again from there before has done so.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_popped_and_came_again_does_not_with_every_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let one_queue = |options: &mut BrokerOptions| options.broker.revive_queue_num = 1;
+    let running = start(dir.path(), one_queue).await;
+    for (name, invisible_time) in [("long", 60_000), ("later", 2_500), ("soon", 100)] {
+        assert_eq!(running.send("T", &format!("KEYS\u{1}{name}\u{2}")).await.code, SUCCESS);
+        let header = PopMessageRequestHeader {
+            consumer_group: "g".into(),
+            topic: "T".into(),
+            queue_id: 0,
+            max_msg_nums: 1,
+            invisible_time,
+            poll_time: 15_000,
+            born_time: remoting::clock::now_ms(),
+            init_mode: 0,
+            exp_type: None,
+            exp: None,
+            order: false,
+            attempt_id: None,
+        };
+        let client = &running.client;
+        let popped = client.call::<PopMessage>(&running.addr, &header, Bytes::new(), PATIENCE).await.unwrap();
+        assert_eq!(only_record(&popped).property("KEYS"), Some(name));
+    }
+    running.until_max_offset("%RETRY%g_T", 1).await;
+    running.broker.shutdown().await;
+    let running = start(dir.path(), one_queue).await;
+    let again = running.pull("%RETRY%g_T", 1, |_| {}).await;
+    assert_eq!(only_record(&again).property("KEYS"), Some("later"));
+    running.broker.shutdown().await;
 }

@@ -56,7 +56,7 @@ pub struct Queue {
 /// it bounds the memory of the book, and is more than can be on its way.
 const AHEAD: u64 = 1 << 24;
 
-/// The offsets that were acknowledged: in each queue they must follow on its end without gap, each one once.
+/// The offsets that were acknowledged, or delivered: in each queue they must follow on its end without gap, each one once.
 #[derive(Debug)]
 pub struct OffsetBook {
     queues: Vec<(Queue, Bits)>,
@@ -98,6 +98,21 @@ impl OffsetBook {
         Ok(())
     }
 
+    /// The message at `queue_offset` of the queue at place `at` was delivered.
+    ///
+    /// # Errors
+    /// [`BenchError::Wrong`] when it was before, or lies before the run.
+    pub fn delivered(&mut self, at: usize, queue_offset: i64) -> Result<(), BenchError> {
+        let Some((queue, bits)) = self.queues.get_mut(at) else { return wrong(format!("there is no queue {at}")) };
+        let place = format_args!("topic {} queue {}", queue.topic, queue.queue_id);
+        let first = queue_offset.checked_sub(queue.start).and_then(|first| u64::try_from(first).ok());
+        let Some(first) = first.filter(|first| *first < self.acknowledged + AHEAD) else {
+            return wrong(format!("{place}: offset {queue_offset} was delivered, the run began at {}", queue.start));
+        };
+        self.acknowledged += 1;
+        if bits.set(first) { Ok(()) } else { wrong(format!("{place}: offset {queue_offset} was delivered twice")) }
+    }
+
     /// At the end of a run, when every request has its answer.
     ///
     /// # Errors
@@ -106,7 +121,7 @@ impl OffsetBook {
         for (queue, bits) in &self.queues {
             if let Some(gap) = bits.first_gap() {
                 return wrong(format!(
-                    "topic {} queue {}: offset {} is missing among the {} that were acknowledged; if somebody else \
+                    "topic {} queue {}: offset {} is missing among the {} that were acknowledged or delivered; if somebody else \
                      writes to this topic, take another one (--topic) or leave offsets unchecked (--no-offset-check)",
                     queue.topic,
                     queue.queue_id,

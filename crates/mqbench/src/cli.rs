@@ -149,6 +149,10 @@ pub(crate) struct Load {
     /// Count answers that say the server is busy (codes 2 and 215) instead of failing
     #[arg(long)]
     pub(crate) count_busy: bool,
+    /// Have messages delivered so long after they were meant to be sent (TIMER_DELIVER_MS)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[serde(serialize_with = "optional_seconds")]
+    pub(crate) delay: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]
@@ -183,6 +187,10 @@ pub(crate) struct Pull {
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     #[serde(serialize_with = "seconds")]
     pub(crate) suspend: Duration,
+    /// Pop instead of pulling, and acknowledge: the group's offsets are set to the ends of the queues; each connection has one
+    /// pop of all queues under way
+    #[arg(long)]
+    pub(crate) pop: bool,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]
@@ -291,6 +299,9 @@ pub(crate) struct Tables {
     /// Put the tables into this file, between the lines for them [default: print them]
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Option<PathBuf>,
+    /// Of several pairs of such lines those that have this word
+    #[arg(long, value_name = "WORD", requires = "into")]
+    pub(crate) section: Option<String>,
     /// Put plots (SVG) into this directory, and links to them behind the tables
     #[arg(long, value_name = "DIR")]
     pub(crate) plots: Option<PathBuf>,

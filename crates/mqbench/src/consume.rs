@@ -7,6 +7,7 @@ use crate::clock::nanos;
 use crate::conduct::{Crew, Run};
 use crate::error::BenchError;
 use crate::link::{Link, Outgoing, Script};
+use crate::pop;
 use crate::report::{self, Flow, Report};
 use crate::target::{Missing, Target};
 use crate::wire::{Input, OFFSET_DIGITS, Template, Window, put_decimal};
@@ -36,6 +37,8 @@ pub(crate) struct Pullers {
     /// Somebody else ends the run: when all has come that was sent.
     endless: bool,
     dense: bool,
+    /// Messages have times before which they must not come.
+    timed: bool,
 }
 
 /// How far a queue is read.
@@ -54,10 +57,13 @@ struct Cursor {
 pub(crate) async fn run(options: &Consume, say: &mut dyn FnMut(String)) -> Result<Report, BenchError> {
     let target = Target::broker(&options.server).await?;
     let queues = target.queues(&options.topics, Missing::Refuse, say).await?;
+    if options.pull.pop {
+        return pop::run(options, &target, queues).await;
+    }
     let dense = !options.topics.no_offset_check;
     let single_pass = !options.tail && options.amount.duration.is_none() && options.amount.messages.is_none();
     let pullers = match options.tail {
-        true => Pullers::tailing(queues, &options.pull, options.server.header, dense, false)?,
+        true => Pullers::tailing(queues, &options.pull, options.server.header, dense, false, false)?,
         false => {
             let mut ranges = Vec::new();
             for queue in queues {
@@ -98,10 +104,11 @@ impl Pullers {
         header: cli::Header,
         dense: bool,
         endless: bool,
+        timed: bool,
     ) -> Result<Arc<Pullers>, BenchError> {
         let cursor = |queue: Queue| Cursor { first: queue.start, next: queue.start, end: i64::MAX, queue };
         let cursors = queues.into_iter().map(cursor).collect();
-        Pullers::new(cursors, pull, header, Pullers { tail: true, dense, endless, ..Pullers::empty() })
+        Pullers::new(cursors, pull, header, Pullers { tail: true, dense, endless, timed, ..Pullers::empty() })
     }
 
     /// From the first offset of each queue to its end.
@@ -127,7 +134,15 @@ impl Pullers {
     }
 
     fn empty() -> Pullers {
-        Pullers { cursors: Vec::new(), templates: Vec::new(), tail: false, repeat: false, endless: false, dense: true }
+        Pullers {
+            cursors: Vec::new(),
+            templates: Vec::new(),
+            tail: false,
+            repeat: false,
+            endless: false,
+            dense: true,
+            timed: false,
+        }
     }
 
     fn new(
@@ -265,12 +280,18 @@ impl Script for Puller {
                     let (tail, dense) = (self.shared.tail, self.shared.dense);
                     let (spread, wall, from) = (&mut tally.end_to_end, run.clock.wall_ns(now), run.from);
                     let from = run.clock.wall_ns(from);
+                    let mut early = None;
                     let each = |intended: u64| {
                         if tail && intended >= from {
                             spread.record(wall.saturating_sub(intended));
                         }
+                        // TIMER_DELIVER_MS has no digits below the millisecond.
+                        early = early.or((intended / 1_000_000 > wall / 1_000_000).then(|| intended - wall));
                     };
                     let page = check::page(&cursor.queue, cursor.next, &answer.body, dense, &mut self.reader, each)?;
+                    if let Some(early) = early.filter(|_| self.shared.timed) {
+                        return wrong(format!("{}: a message came {early} ns before its time", pull(cursor)));
+                    }
                     if dense && header.next_begin_offset != page.end {
                         let (next, end) = (header.next_begin_offset, page.end);
                         return wrong(format!("{}: {end} comes next, the answer says {next}", pull(cursor)));

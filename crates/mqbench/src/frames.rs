@@ -3,6 +3,7 @@
 use crate::body;
 use crate::check::Queue;
 use crate::cli::{Header, Load};
+use crate::clock::nanos;
 use crate::error::BenchError;
 use crate::link::Outgoing;
 use crate::wire::{Template, put_decimal, put_hex};
@@ -22,6 +23,8 @@ const BORN_DIGITS: &[u8] = b"1234567890123";
 /// Stands for the UNIQ_KEY that Java clients give each message: 32 characters. Brokers index it.
 const KEY: &str = "mqbench-places-its-unique-key---";
 const _: () = assert!(KEY.len() == 32);
+/// Stands for TIMER_DELIVER_MS.
+const DUE_DIGITS: &[u8] = b"1357913579135";
 
 /// A request for each queue.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub struct Frames {
     pub body_bytes: u64,
     /// Marks the keys of this run.
     run: u64,
+    /// Messages are due so long after they were meant to be sent, ns.
+    delay_ns: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -48,6 +53,7 @@ struct Head {
     template: Template,
     born_at: Option<usize>,
     key_at: Option<usize>,
+    due_at: Option<usize>,
 }
 
 /// What differs from one request to the next.
@@ -80,7 +86,12 @@ impl Frames {
             batch: load.batch.into(),
             body_bytes: u64::from(load.body) * u64::from(load.batch),
             run,
+            delay_ns: load.delay.map(nanos),
         };
+        if batch > 1 && load.delay.is_some() {
+            let text = "brokers take no delivery times in batches: leave --batch or --delay out";
+            return Err(BenchError::Refused(text.to_owned()));
+        }
         if batch > 1 {
             frames.lay_out_batch(&blank, batch)?;
         } else if blank.len() >= SHARED_FROM {
@@ -89,13 +100,14 @@ impl Frames {
         let flag = if oneway { FLAG_ONEWAY } else { 0 };
         let body_len = frames.body.len() + frames.tail.len();
         for queue in queues {
-            let fields = request_header(queue, batch > 1);
+            let fields = request_header(queue, batch > 1, load.delay.is_some());
             let template = match batch {
                 1 => Template::new::<SendMessageV2>(&fields, header.into(), flag, body_len)?,
                 _ => Template::new::<SendBatchMessage>(&fields, header.into(), flag, body_len)?,
             };
             let (born_at, key_at) = (template.find(BORN_DIGITS), template.find(KEY.as_bytes()));
-            frames.heads.push(Head { template, born_at, key_at });
+            let due_at = template.find(DUE_DIGITS);
+            frames.heads.push(Head { template, born_at, key_at, due_at });
         }
         Ok(frames)
     }
@@ -132,11 +144,16 @@ impl Frames {
             if let Some(place) = head.key_at.and_then(|at| fields.get_mut(at..)) {
                 self.key(place, marks.number);
             }
+            // A body tells from when on its message is late.
+            let due_wall_ns = marks.intended_wall_ns.saturating_add(self.delay_ns.unwrap_or(0));
+            if let Some(place) = head.due_at.and_then(|at| fields.get_mut(at..)) {
+                put_decimal(place, DUE_DIGITS.len(), due_wall_ns / 1_000_000);
+            }
             let from = out.len();
             out.extend_from_slice(&self.body);
             let copy = out.get_mut(from..).unwrap_or_default();
             for (number, at) in (marks.number..).zip(&self.stamps) {
-                body::stamp(copy.get_mut(*at..).unwrap_or_default(), marks.intended_wall_ns, number);
+                body::stamp(copy.get_mut(*at..).unwrap_or_default(), due_wall_ns, number);
             }
             for (number, at) in (marks.number..).zip(&self.keys) {
                 self.key(copy.get_mut(*at..).unwrap_or_default(), number);
@@ -156,7 +173,14 @@ fn properties() -> String {
     format!("UNIQ_KEY{is}{KEY}{end}WAIT{is}true{end}")
 }
 
-fn request_header(queue: &Queue, batch: bool) -> SendMessageRequestHeaderV2 {
+fn request_header(queue: &Queue, batch: bool, timed: bool) -> SendMessageRequestHeaderV2 {
+    let mut properties = properties();
+    if timed {
+        properties.push_str("TIMER_DELIVER_MS");
+        properties.push(NAME_VALUE_SEPARATOR);
+        properties.push_str(&String::from_utf8_lossy(DUE_DIGITS));
+        properties.push(PROPERTY_SEPARATOR);
+    }
     SendMessageRequestHeaderV2 {
         producer_group: ByteString::from_static("mqbench"),
         topic: queue.topic.as_str().into(),
@@ -166,7 +190,7 @@ fn request_header(queue: &Queue, batch: bool) -> SendMessageRequestHeaderV2 {
         sys_flag: 0,
         born_timestamp: BORN,
         flag: 0,
-        properties: Some(properties().into()),
+        properties: Some(properties.into()),
         reconsume_times: Some(0),
         unit_mode: false,
         max_reconsume_times: None,
@@ -184,7 +208,7 @@ mod tests {
     use codec::message::BatchMessages;
 
     fn load(body: u32, batch: u32) -> Load {
-        Load { connections: 1, in_flight: None, body, batch, rate: None, count_busy: false }
+        Load { connections: 1, in_flight: None, body, batch, rate: None, count_busy: false, delay: None }
     }
 
     fn sent(frames: &Frames, number: u64) -> codec::command::Command {
@@ -214,6 +238,17 @@ mod tests {
                 assert_eq!((command.body.len(), Reader::default().read(&command.body)), (len as usize, expect));
             }
         }
+    }
+
+    #[test]
+    fn a_message_with_a_delay_says_when_it_is_due() {
+        let queues: Vec<_> = (0..2).map(|id| Queue { topic: "T".into(), queue_id: id, start: 0 }).collect();
+        let later = Load { delay: Some(std::time::Duration::from_secs(2)), ..load(100, 1) };
+        let command = sent(&Frames::new(&queues, &later, Header::Json, false, 1).unwrap(), 9);
+        let fields: SendMessageRequestHeaderV2 = command.header().unwrap();
+        assert!(fields.properties.unwrap().ends_with("TIMER_DELIVER_MS\u{1}0000000002000\u{2}"));
+        assert_eq!(Reader::default().read(&command.body), Content::Ours(2_000_000_055));
+        assert!(Frames::new(&queues, &Load { batch: 2, ..later }, Header::Json, false, 1).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `mqbench`: puts load on a RocketMQ broker or nameserver, Apache's or Ferrocket's, and checks every answer.
 //!
 //! Order of reading: [`link`] is one connection, which asks a script what to send and hands it what came; [`wire`] and
-//! [`frames`] make requests for the cost of a copy; [`produce`], [`consume`], [`route`] and [`idle`] are the scripts;
+//! [`frames`] make requests for the cost of a copy; [`produce`], [`consume`], [`pop`], [`route`] and [`idle`] are the scripts;
 //! [`schedule`] says when (open loop), [`check`] judges, [`conduct`] begins and ends a run, [`report`] tells.
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod idle;
 pub mod link;
 mod mixed;
 mod null_server;
+mod pop;
 pub mod process;
 mod produce;
 mod progress;

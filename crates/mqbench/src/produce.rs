@@ -68,6 +68,8 @@ impl Senders {
         let clock = crate::clock::Clock::start();
         let frames = Frames::new(&queues, load, header, oneway, clock.wall_ns(0))?;
         let book = Mutex::new(OffsetBook::new(queues.clone()));
+        // Where a message waits for its time has other queues.
+        let offsets = offsets && load.delay.is_none();
         Ok(Arc::new(Senders { frames, queues, book, load: load.clone(), oneway, offsets }))
     }
 

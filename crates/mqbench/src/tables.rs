@@ -15,8 +15,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-const BEGIN: &str = "<!-- scripts/bench: begin -->";
-const END: &str = "<!-- scripts/bench: end -->";
+/// The lines between which tables stand: before and behind them, with the word of a section.
+fn marks(section: Option<&str>) -> [String; 2] {
+    let section = section.map(|section| format!(" {section}")).unwrap_or_default();
+    ["begin", "end"].map(|which| format!("<!-- scripts/bench{section}: {which} -->"))
+}
 
 /// A server that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,8 +131,10 @@ pub(crate) fn run(options: &Tables) -> Result<(), BenchError> {
         Some(path) => {
             let name = path.display().to_string();
             let page = fs::read_to_string(path).on("read", name.as_str())?;
-            let page = between_marks(&page, &text).ok_or_else(|| {
-                BenchError::Refused(format!("{name} has no lines {BEGIN} and {END}, between which the tables would go"))
+            let marks = marks(options.section.as_deref());
+            let page = between_marks(&page, &marks, &text).ok_or_else(|| {
+                let [begin, end] = &marks;
+                BenchError::Refused(format!("{name} has no lines {begin} and {end}, between which the tables would go"))
             })?;
             fs::write(path, page).on("write", name)?;
         }
@@ -138,10 +143,10 @@ pub(crate) fn run(options: &Tables) -> Result<(), BenchError> {
 }
 
 /// The page with `text` in the place of what stands between the marks.
-fn between_marks(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{text}\n{END}{after}"))
+fn between_marks(page: &str, [begin, end]: &[String; 2], text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begin.as_str())?;
+    let (_, after) = rest.split_once(end.as_str())?;
+    Some(format!("{before}{begin}\n{text}\n{end}{after}"))
 }
 
 fn markdown(results: &Results) -> String {
@@ -271,9 +276,13 @@ mod tests {
 
     #[test]
     fn the_page_around_the_tables_stays() {
-        let page = format!("# Title\n{BEGIN}\nold\n{END}\nrest\n");
-        assert_eq!(between_marks(&page, "new"), Some(format!("# Title\n{BEGIN}\nnew\n{END}\nrest\n")));
-        assert_eq!(between_marks("no marks", "new"), None);
+        for section in [None, Some("latency")] {
+            let [begin, end] = &marks(section);
+            let page = format!("# Title\n{begin}\nold\n{end}\nrest\n");
+            let expect = format!("# Title\n{begin}\nnew\n{end}\nrest\n");
+            assert_eq!(between_marks(&page, &marks(section), "new"), Some(expect));
+            assert_eq!(between_marks(&page, &marks(Some("other")), "new"), None);
+        }
     }
 
     #[test]

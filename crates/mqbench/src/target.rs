@@ -9,13 +9,15 @@ use codec::fields::NoHeader;
 use protocol::body::route::ClusterInfo;
 use protocol::body::topic::TopicConfigSerializeWrapper;
 use protocol::header::namesrv::GetRouteInfoRequestHeader;
-use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
+use protocol::header::offset::{OffsetResponseHeader, QueryConsumerOffsetRequestHeader, QueueRequestHeader};
+use protocol::header::pull::PullMessageRequestHeader;
 use protocol::header::topic::{CreateTopicRequestHeader, GetAllTopicConfigRequestHeader};
 use protocol::operation::{
-    GetAllTopicConfig, GetBrokerClusterInfo, GetMaxOffset, GetMinOffset, GetRouteInfoByTopic, Operation,
-    UpdateAndCreateTopic,
+    GetAllTopicConfig, GetBrokerClusterInfo, GetBrokerConfig, GetMaxOffset, GetMinOffset, GetRouteInfoByTopic,
+    Operation, PullMessage, QueryConsumerOffset, UpdateAndCreateTopic,
 };
 use protocol::response_code;
+use protocol::sys_flag::pull as pull_flag;
 use remoting::client::{Client, ClientConfig};
 use remoting::routes::Routes;
 use std::collections::BTreeMap;
@@ -267,6 +269,58 @@ impl Target {
             waited += SETTLE;
         }
         Ok(())
+    }
+
+    /// Makes a group go on at the end of a queue: a pull from there commits it, and makes the group where it is not there.
+    ///
+    /// # Errors
+    /// What a call may give.
+    pub async fn begin_at_end(&self, group: &str, queue: &Queue) -> Result<(), BenchError> {
+        let header = PullMessageRequestHeader {
+            consumer_group: group.into(),
+            topic: queue.topic.as_str().into(),
+            queue_id: queue.queue_id,
+            queue_offset: queue.start,
+            max_msg_nums: 1,
+            sys_flag: pull_flag::SUBSCRIPTION | pull_flag::COMMIT_OFFSET,
+            commit_offset: queue.start,
+            suspend_timeout_millis: 0,
+            subscription: Some("*".into()),
+            sub_version: 0,
+            expression_type: Some("TAG".into()),
+            max_msg_bytes: None,
+            request_source: None,
+            proxy_forward_client_id: None,
+        };
+        self.ask::<PullMessage>(&header).await.map(drop)?;
+        let header = QueryConsumerOffsetRequestHeader {
+            consumer_group: group.into(),
+            topic: queue.topic.as_str().into(),
+            queue_id: queue.queue_id,
+            set_zero_if_not_found: Some(false),
+        };
+        let answer: OffsetResponseHeader = match self.call::<QueryConsumerOffset>(&header).await?.header() {
+            Ok(header) => header,
+            Err(error) => return Err(BenchError::Server(format!("{}: {error}", self.addr))),
+        };
+        if answer.offset != queue.start {
+            let (queue_id, end) = (queue.queue_id, queue.start);
+            let text = format!("group {group} is at {} of queue {queue_id} after a commit of {end}", answer.offset);
+            return Err(BenchError::Wrong(text));
+        }
+        Ok(())
+    }
+
+    /// The brokerName, which receipts of pops name.
+    ///
+    /// # Errors
+    /// What a call may give, and [`BenchError::Wrong`] when its settings name none.
+    pub async fn broker_name(&self) -> Result<String, BenchError> {
+        let answer = self.call::<GetBrokerConfig>(&NoHeader).await?;
+        let settings = String::from_utf8_lossy(&answer.body).into_owned();
+        let name = settings.lines().find_map(|line| line.strip_prefix("brokerName="));
+        name.map(|name| name.trim().to_owned())
+            .ok_or_else(|| BenchError::Wrong(format!("{}: its settings have no brokerName", self.addr)))
     }
 
     /// The offset behind the last message of a queue.

@@ -351,7 +351,8 @@ impl Cluster {
         group
     }
 
-    fn create(&self, topic: &str, queues: u32) {
+    /// As [`Self::topic`], by that name.
+    pub fn create(&self, topic: &str, queues: u32) {
         let fields = json!({ "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues.to_string(),
             "writeQueueNums": queues.to_string(), "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0",
             "order": "false" });

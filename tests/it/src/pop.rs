@@ -75,7 +75,10 @@ pub struct Popped {
 }
 
 impl Answer {
-    fn of(frame: &Frame) -> Self {
+    /// Takes an answer apart, or a request that brings messages.
+    /// # Panics
+    /// When its body is not made of records.
+    pub fn of(frame: &Frame) -> Self {
         let pairs = frame.header["extFields"].as_object().into_iter().flatten();
         let mut answer = Self {
             code: frame.header["code"].as_i64().unwrap_or(-1),

@@ -6,7 +6,7 @@ use it::{Cluster, Kind, on_both, scratch, unique};
 use serde_json::Value;
 use std::process::{Command, Output};
 
-on_both! { shared: what_is_sent_is_pulled, long_polls_get_what_is_sent; }
+on_both! { shared: what_is_sent_is_pulled, long_polls_get_what_is_sent, pops_and_timers_get_what_is_sent; }
 
 fn mqbench(arguments: &[&str]) -> Output {
     let mut command = Command::new(our_bin("mqbench"));
@@ -84,6 +84,30 @@ fn long_polls_get_what_is_sent(cluster: &Cluster) {
     assert_eq!((number(&fast, "/produce/messages"), number(&fast, "/consume/messages")), (2000.0, 2000.0));
 }
 
+fn pops_and_timers_get_what_is_sent(cluster: &Cluster) {
+    let (namesrv, topic, group) = (cluster.namesrv(), unique("popped"), unique("CG"));
+    let load = ["-n", &namesrv, "-t", &topic, "-c", "2", "--rate", "200", "-m", "200", "-w", "200ms"];
+    let pop = ["--consumers", "2", "--pop", "--group", &group];
+    // The second time the group begins at the end of what is there.
+    for _ in 0..2 {
+        let popped = report(&[&["mixed"][..], &load, &pop].concat());
+        assert_eq!(number(&popped, "/produce/messages"), 200.0, "{popped:#}");
+        assert_percentiles(&popped, "/consume/end_to_end_us", 200.0);
+    }
+    for by_pop in [&[][..], &pop] {
+        let timed = report(&[&["mixed", "--delay", "1500ms"][..], &load, by_pop].concat());
+        assert_percentiles(&timed, "/consume/end_to_end_us", 200.0);
+        // The slots are a second long; what the machine adds is its own.
+        assert!(number(&timed, "/consume/end_to_end_us/p50") < 5e6, "{timed:#}");
+    }
+    let (code, said) = failure(&[&["mixed", "--delay", "10s"][..], &load].concat());
+    assert!(code == Some(2) && said.contains("raise that one"), "{said}");
+    let (code, said) = failure(&[&["mixed", "--header", "rocketmq"][..], &load, &pop].concat());
+    assert!(code == Some(2) && said.contains("do not fit"), "{said}");
+    let (code, said) = failure(&["consume", "-n", &namesrv, "-t", &topic, "--pop"]);
+    assert!(code == Some(2) && said.contains("--tail"), "{said}");
+}
+
 #[test]
 fn the_other_modes() {
     let cluster = Cluster::single(Kind::Ferrocket);
@@ -97,6 +121,8 @@ fn the_other_modes() {
     assert!(number(&again, "/consume/messages") > 0.0, "{again:#}");
     let silence = report(&[&["consume", "--tail", "-w", "0"][..], &at].concat());
     assert_eq!(number(&silence, "/consume/messages"), 0.0);
+    let no_pop = report(&[&["consume", "--tail", "--pop", "-w", "0"][..], &at].concat());
+    assert_eq!(number(&no_pop, "/consume/messages"), 0.0);
     let routes = report(&[&["route", "-w", "0", "-t", "look", "--topics", "3"][..], &at].concat());
     assert_percentiles(&routes, "/route/latency_us", 1.0);
     let idle = report(&[&["idle", "-c", "50"][..], &at].concat());

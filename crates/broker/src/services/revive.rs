@@ -129,7 +129,9 @@ impl Reviver {
 
     async fn revive_due(&self, table: &mut ReviveTable, now: i64) {
         while let Some(mut pending) = table.take_due(now) {
-            if let Err(error) = self.revive(&mut pending) {
+            // What the next start reads from lies before it.
+            let read_again = table.needed_from(i64::MAX, now) < pending.revive_offset;
+            if let Err(error) = self.revive(&mut pending, read_again) {
                 let (topic, group) = (&pending.point.topic, &pending.point.consumer_group);
                 tracing::warn!(?topic, ?group, %error, "messages cannot be given again now, trying again");
                 table.failed(pending, now);
@@ -138,8 +140,9 @@ impl Reviver {
         }
     }
 
-    /// Puts what is not acknowledged into the group's retry topic. What cannot be put stays in `pending`.
-    fn revive(&self, pending: &mut Pending) -> Result<(), String> {
+    /// Puts what is not acknowledged into the group's retry topic. What cannot be put stays in `pending`. Where a start would read
+    /// the check point again, it finds the message acknowledged: it came again once, and must not with each start.
+    fn revive(&self, pending: &mut Pending, read_again: bool) -> Result<(), String> {
         let point = pending.point.clone();
         let (Some(topic), Some(group)) = (&point.topic, &point.consumer_group) else { return Ok(()) };
         let auto_create = self.config.get().broker.auto_create_subscription_group;
@@ -150,6 +153,9 @@ impl Reviver {
         for queue_offset in pending.unacknowledged() {
             self.put_again(&point, topic, group, queue_offset)?;
             pending.acknowledge(queue_offset);
+            if read_again && let Err(error) = self.pop.log.put_ack(self.queue_id, &done_with(&point, queue_offset)) {
+                tracing::debug!(queue_id = self.queue_id, %error, "a message was given again, which could not be noted");
+            }
             self.pop.in_flight.settled(topic, group, point.queue_id, point.pop_time, 1);
         }
         Ok(())
@@ -241,5 +247,19 @@ impl Reviver {
         if done > known {
             self.pop.offsets.commit(REVIVE_GROUP, topic, self.queue_id, done);
         }
+    }
+}
+
+/// The acknowledgement of a message that was given again. Without an invisible time it waits for no check point.
+fn done_with(point: &PopCheckPoint, queue_offset: i64) -> AckMsg {
+    AckMsg {
+        ack_offset: queue_offset,
+        broker_name: point.broker_name.clone(),
+        consumer_group: point.consumer_group.clone(),
+        pop_time: point.pop_time,
+        queue_id: point.queue_id,
+        start_offset: point.start_offset,
+        topic: point.topic.clone(),
+        ..AckMsg::default()
     }
 }

@@ -47,6 +47,19 @@ fn an_offset_that_comes_twice_or_from_before_or_from_afar_is_found() {
     assert!(message_of(book.acknowledge(5, 0, 1)).contains("no queue 5"));
 }
 
+#[test]
+fn a_delivery_that_is_missing_or_comes_twice_is_found() {
+    let mut book = OffsetBook::new(vec![queue(10)]);
+    for offset in [12, 10, 13] {
+        book.delivered(0, offset).unwrap();
+    }
+    assert!(message_of(book.finish()).contains("offset 11 is missing"));
+    assert!(message_of(book.delivered(0, 12)).contains("offset 12 was delivered twice"));
+    assert!(message_of(book.delivered(0, 9)).contains("the run began at 10"));
+    book.delivered(0, 11).unwrap();
+    book.finish().unwrap();
+}
+
 /// Records at these offsets, as a broker lays them out, each changed by `change`.
 fn stored(topic: &str, offsets: &[i64], mut change: impl FnMut(i64, &mut Vec<u8>)) -> Vec<u8> {
     let mut page = Vec::new();

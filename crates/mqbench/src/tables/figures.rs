@@ -80,6 +80,10 @@ const fn latency(row: &'static str, work: &'static str, what: &'static str, poin
     Figure { budget: Some(Budget::TimesNullAndOfJava(2.0, 0.1)), ..figure(row, work, what, pointer) }
 }
 
+const fn late(what: &'static str, pointer: &'static str) -> Figure {
+    Figure { scale: 1e-3, decimals: 1, ..figure("timer", TIMER, what, pointer) }
+}
+
 const SMALL: &str = "produce 1 KiB, 64 × 1";
 const WIDE: &str = "produce 1 KiB, 16 × 16";
 const LARGE: &str = "produce 64 KiB, 16 × 4";
@@ -88,6 +92,8 @@ const OPEN_20K: &str = "open loop 20,000/s";
 const SYNC: &str = "SYNC_FLUSH, 64 × 1";
 const PULL: &str = "pull catch-up, 32 × 1 KiB";
 const TAIL: &str = "long poll, 1,000/s";
+const POP: &str = "long-polling pop, 1,000/s";
+const TIMER: &str = "TIMER_DELIVER_MS, 1,000/s";
 const LOOK_UP: &str = "route look-up";
 const LOOK_UP_MANY: &str = "route look-up, 10,000 topics";
 const MANY: &str = "100,000 queues, 10,000 connections";
@@ -115,6 +121,13 @@ pub(super) const FIGURES: &[Figure] = &[
         budget: Some(Budget::AtMost(1000.0)),
         ..figure("tail", TAIL, "end to end p99, µs", "/consume/end_to_end_us/p99")
     },
+    figure("tail", TAIL, "end to end p99.9, µs", "/consume/end_to_end_us/p999"),
+    figure("pop", POP, "end to end p50, µs", "/consume/end_to_end_us/p50"),
+    figure("pop", POP, "end to end p99, µs", "/consume/end_to_end_us/p99"),
+    figure("pop", POP, "end to end p99.9, µs", "/consume/end_to_end_us/p999"),
+    late("behind its time p50, ms", "/consume/end_to_end_us/p50"),
+    late("behind its time p99, ms", "/consume/end_to_end_us/p99"),
+    late("behind its time p99.9, ms", "/consume/end_to_end_us/p999"),
     cpu("route", LOOK_UP, Some(Budget::TimesNull(1.5))),
     cpu("route-10k", LOOK_UP_MANY, Some(Budget::TimesNull(1.5))),
     cpu("many", MANY, None),
