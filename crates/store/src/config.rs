@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::compaction::CompactionConfig;
 use crate::record::Check;
 
 /// When a put message counts as stored.
@@ -111,6 +112,8 @@ pub struct StoreConfig {
     /// `messageDelayLevel`: the delays behind levels 1, 2, …; a message in SCHEDULE_TOPIC_XXXX has its delivery time as
     /// tagsCode.
     pub message_delay_level: String,
+    /// Topics that are compacted; `None`: `enableCompaction` is false, and their messages are read as others are.
+    pub compaction: Option<CompactionConfig>,
     /// Bytes of memory that "in memory" is reckoned from; `None`: the machine's.
     pub total_memory_bytes: Option<u64>,
 }
@@ -164,6 +167,7 @@ impl Default for StoreConfig {
             enabled_append_prop_crc: false,
             force_verify_prop_crc: false,
             message_delay_level: "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned(),
+            compaction: Some(CompactionConfig::default()),
             total_memory_bytes: None,
         }
     }
