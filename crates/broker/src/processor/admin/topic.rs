@@ -24,7 +24,7 @@ use protocol::operation::{
     CleanUnusedTopic, DeleteTopicInBroker, GetAllTopicConfig, GetSystemTopicListFromBroker, GetTopicConfig,
     GetTopicStatsInfo, UpdateAndCreateTopic, UpdateAndCreateTopicList,
 };
-use protocol::response_code::INVALID_PARAMETER;
+use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::{BTreeMap, HashSet};
@@ -124,9 +124,6 @@ impl TopicAdmin {
                     return refuse(format!("{what}={queues} of topic[{topic}] is not within 0..={MAX_QUEUES}"));
                 }
             }
-            if let Some(remark) = unsupported_attribute(&config.attributes) {
-                return refuse(remark);
-            }
             let mixed = config.attributes.get("message.type").is_some_and(|kind| kind == "MIXED");
             if mixed && !self.config.get().broker.enable_mixed_message_type {
                 return refuse("MIXED message type is not supported. (enableMixedMessageType=false)".to_owned());
@@ -137,6 +134,10 @@ impl TopicAdmin {
             // Before anyone knows the topic and can send to it.
             let queue_type = if config.is_batch_cq() { QueueType::Batch } else { QueueType::Simple };
             self.store.set_queue_type(&config.topic_name, queue_type);
+            self.store.set_compacted(&config.topic_name, config.is_compacted()).map_err(|error| {
+                let topic = &config.topic_name;
+                Reply::error(SYSTEM_ERROR, format!("the compaction logs of topic[{topic}] cannot be opened: {error}"))
+            })?;
         }
         if !configs.iter().all(unchanged) {
             self.topics.put(configs).map_err(not_persisted)?;
@@ -243,13 +244,6 @@ impl Processor<CleanUnusedTopic> for TopicAdmin {
     }
 }
 
-/// Topics of this kind have files of their own, which this release does not write.
-fn unsupported_attribute(attributes: &BTreeMap<String, String>) -> Option<String> {
-    let is = |key: &str, value: &str| attributes.get(key).is_some_and(|set| set == value);
-    is("cleanup.policy", "COMPACTION")
-        .then(|| "cleanup.policy=COMPACTION is not supported by this release of the broker".to_owned())
-}
-
 /// Applies `+key=value,-key` to attributes. Source: common/attribute/AttributeUtil.java, TopicAttributes.java.
 fn alter_attributes(
     mut attributes: BTreeMap<String, String>,
@@ -263,6 +257,8 @@ fn alter_attributes(
         ("reserve.time", true),
         ("lite.topic.expiration", true),
     ];
+    const VALUES: [(&str, &[&str]); 2] =
+        [("queue.type", &["SimpleCQ", "BatchCQ"]), ("cleanup.policy", &["DELETE", "COMPACTION"])];
     for change in changes.split(',').map(str::trim).filter(|change| !change.is_empty()) {
         let (key, value) = match (change.strip_prefix('+'), change.strip_prefix('-')) {
             (Some(set), _) => {
@@ -277,6 +273,12 @@ fn alter_attributes(
         };
         if !create && !changeable {
             return Err(format!("attempt to update an unchangeable attribute. key: {key}"));
+        }
+        if let Some((_, allowed)) = VALUES.iter().find(|(of, _)| *of == key)
+            && let Some(value) = value
+            && !allowed.contains(&value)
+        {
+            return Err(format!("value is not in set: [{}]", allowed.join(", ")));
         }
         match (key, value) {
             (_, Some(value)) => drop(attributes.insert(key.to_owned(), value.to_owned())),
@@ -297,8 +299,11 @@ mod tests {
         let changed = alter_attributes(made.clone(), "-reserve.time,+message.type=DELAY", false).unwrap();
         assert_eq!(changed, BTreeMap::from([("message.type".to_owned(), "DELAY".to_owned())]));
         let attributes = BTreeMap::from([("cleanup.policy".to_owned(), "COMPACTION".to_owned())]);
-        assert!(unsupported_attribute(&attributes).unwrap().contains("COMPACTION"));
-        for bad in ["+nonsense=1", "message.type=FIFO", "+message.type"] {
+        assert_eq!(alter_attributes(BTreeMap::new(), "+cleanup.policy=COMPACTION", true), Ok(attributes.clone()));
+        for change in ["+cleanup.policy=DELETE", "-cleanup.policy"] {
+            assert!(alter_attributes(attributes.clone(), change, false).unwrap_err().contains("unchangeable"));
+        }
+        for bad in ["+nonsense=1", "+cleanup.policy=KEEP", "+queue.type=Other", "message.type=FIFO", "+message.type"] {
             assert!(alter_attributes(BTreeMap::new(), bad, true).is_err(), "{bad}");
         }
         assert!(alter_attributes(made, "+queue.type=SimpleCQ", false).is_err());
