@@ -26,10 +26,13 @@ use std::fmt::Write;
 use std::pin::Pin;
 use std::process::ExitCode;
 
+/// A command under way.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
+
 /// How a command runs.
 pub enum Run {
     /// It asks servers.
-    Remote(for<'a> fn(&'a Context) -> Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>),
+    Remote(for<'a> fn(&'a Context) -> Running<'a>),
     /// It needs none.
     Local(fn(&Values, &Output) -> Result<(), AdminError>),
 }
