@@ -56,6 +56,11 @@ fn made(root: &Path) {
     }
     timer.shutdown();
     store.shutdown();
+    let topic =
+        |name: &str| format!(r#""{name}":{{"topicName":"{name}","readQueueNums":1,"writeQueueNums":1,"perm":6}}"#);
+    let topics = format!(r#"{{"topicConfigTable":{{{},{}}}}}"#, topic(TOPIC), topic(TIMER_TOPIC));
+    fs::create_dir_all(root.join("config")).unwrap();
+    fs::write(root.join("config/topics.json"), topics).unwrap();
 }
 
 fn checked(root: &Path) -> Report {
