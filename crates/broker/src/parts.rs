@@ -27,7 +27,7 @@ use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use crate::transaction::Transactions;
 use daemon::persist::LoadError;
 use filter::{BloomError, BloomFilter};
-use protocol::body::topic::{BATCH_CQ, QUEUE_TYPE, TopicConfig};
+use protocol::body::topic::{BATCH_CQ, CLEANUP_POLICY, COMPACTION, QUEUE_TYPE, TopicConfig};
 use protocol::names::{SCHEDULE_TOPIC, TIMER_TOPIC, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC, revive_topic};
 use remoting::budget::Budget;
 use remoting::clock;
@@ -35,7 +35,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::timer::TimerWake;
-use store::{Arrival, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
+use store::{Arrival, CompactionConfig, MessageArrivingListener, MessageStore, OpenError, QueueType, StoreConfig};
 
 /// Why a broker cannot be opened; each text names the thing and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -168,7 +168,10 @@ impl Parts {
             timer: wake.clone(),
         };
         let lmq = options.store.enable_lmq;
-        let config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
+        let mut config_of_store = StoreConfig { batch_topics: topics.batch_topics(), ..store_config(&options) };
+        if let Some(compaction) = &mut config_of_store.compaction {
+            compaction.topics = topics.compacted_topics();
+        }
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
         if store.status().max_offset > 0 {
@@ -275,8 +278,15 @@ fn restore_topics(topics: &TopicConfigManager, store: &MessageStore) {
             tracing::warn!(topic = topic_name, queues, "topic has queues but no settings, restored with defaults");
             let is_batch = store.queue_type(&topic_name) == QueueType::Batch;
             let queue_type = is_batch.then(|| (QUEUE_TYPE.to_owned(), BATCH_CQ.to_owned()));
+            let policy =
+                store.has_compaction_logs(&topic_name).then(|| (CLEANUP_POLICY.to_owned(), COMPACTION.to_owned()));
+            if policy.is_some()
+                && let Err(error) = store.set_compacted(&topic_name, true)
+            {
+                tracing::error!(topic = topic_name, %error, "compaction logs of a restored topic cannot be opened");
+            }
             missing.push(TopicConfig {
-                attributes: queue_type.into_iter().collect(),
+                attributes: queue_type.into_iter().chain(policy).collect(),
                 topic_name,
                 read_queue_nums: queues,
                 write_queue_nums: queues,
@@ -369,6 +379,14 @@ pub(crate) fn store_config(options: &BrokerOptions) -> StoreConfig {
         enable_lmq: store.enable_lmq,
         enable_multi_dispatch: store.enable_multi_dispatch,
         lmq_quota: store.enable_lmq_quota.then(|| size(store.max_lmq_consume_queue_num)),
+        compaction: store.enable_compaction.then(|| CompactionConfig {
+            compaction_mapped_file_size: long(store.compaction_mapped_file_size),
+            compaction_cq_mapped_file_size: long(store.compaction_cq_mapped_file_size),
+            compaction_schedule_internal_ms: long(store.compaction_schedule_internal),
+            max_offset_map_size: size(store.max_offset_map_size),
+            compaction_thread_num: size(store.compaction_thread_num),
+            topics: Vec::new(),
+        }),
         ..StoreConfig::default()
     }
 }

@@ -113,6 +113,13 @@ impl TopicConfigManager {
         batch.map(|config| config.topic_name.clone()).collect()
     }
 
+    /// Names of the topics of which the newest message of each key is kept.
+    pub fn compacted_topics(&self) -> Vec<String> {
+        let state = self.state.read();
+        let compacted = state.table.values().filter(|config| config.is_compacted());
+        compacted.map(|config| config.topic_name.clone()).collect()
+    }
+
     /// True for topics that the broker made for itself, and those that RocketMQ reserves.
     pub fn is_system(&self, topic: &str) -> bool {
         names::is_system_topic(topic) || self.state.read().system.iter().any(|name| name == topic)

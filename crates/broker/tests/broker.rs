@@ -14,11 +14,12 @@ use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
 use protocol::header::pop::PopMessageRequestHeader;
 use protocol::header::pull::{PullMessageRequestHeader, PullMessageResponseHeader};
 use protocol::header::send::{ConsumerSendMsgBackRequestHeader, SendMessageRequestHeaderV2, SendMessageResponseHeader};
+use protocol::header::topic::CreateTopicRequestHeader;
 use protocol::header::transaction::EndTransactionRequestHeader;
 use protocol::names::{TRANS_GROUP, TRANS_HALF_TOPIC, TRANS_OP_HALF_TOPIC};
 use protocol::operation::{
     ConsumerSendMsgBack, EndTransaction, GetBrokerRuntimeInfo, GetMaxOffset, PopMessage, PullMessage, SendMessageV2,
-    UpdateBrokerConfig,
+    UpdateAndCreateTopic, UpdateBrokerConfig,
 };
 use protocol::response_code::{
     LMQ_QUOTA_EXCEEDED, MESSAGE_ILLEGAL, PULL_NOT_FOUND, SERVICE_NOT_AVAILABLE, SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS,
@@ -461,5 +462,44 @@ async fn what_was_popped_and_came_again_does_not_with_every_start() {
     let running = start(dir.path(), one_queue).await;
     let again = running.pull("%RETRY%g_T", 1, |_| {}).await;
     assert_eq!(only_record(&again).property("KEYS"), Some("later"));
+    running.broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_compacted_by_keys_needs_keys_and_has_its_own_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(dir.path(), |_| {}).await;
+    let make = async |topic: &str, attributes: &str| {
+        let header = CreateTopicRequestHeader {
+            topic: topic.into(),
+            default_topic: None,
+            read_queue_nums: 1,
+            write_queue_nums: 1,
+            perm: 6,
+            topic_filter_type: None,
+            topic_sys_flag: None,
+            order: false,
+            attributes: Some(attributes.into()),
+            force: false,
+        };
+        running.client.call::<UpdateAndCreateTopic>(&running.addr, &header, Bytes::new(), PATIENCE).await.unwrap()
+    };
+    refused(&make("T", "+cleanup.policy=NEVER").await, SYSTEM_ERROR, "value is not in set: [DELETE, COMPACTION]");
+    assert_eq!(make("T", "+cleanup.policy=COMPACTION").await.code, SUCCESS);
+    refused(&make("T", "+cleanup.policy=DELETE").await, SYSTEM_ERROR, "unchangeable");
+    for properties in ["", "KEYS\u{1} \u{2}"] {
+        refused(&running.send("T", properties).await, MESSAGE_ILLEGAL, "Required message key is missing");
+    }
+    // Held before the queue is there, and answered from the log that comes with the first message.
+    let (held, sent) = tokio::join!(running.pull("T", 0, |_| {}), running.send("T", "KEYS\u{1}k\u{2}"));
+    assert_eq!(sent.code, SUCCESS, "{:?}", sent.remark);
+    let held = if held.code == SUCCESS { held } else { running.pull("T", 0, |_| {}).await };
+    assert_eq!(only_record(&held).property("KEYS"), Some("k"));
+    assert!(dir.path().join("compaction/compactionLog/T/0").is_dir());
+    running.broker.shutdown().await;
+    // Its settings are known again before anything is read.
+    let running = start(dir.path(), |_| {}).await;
+    assert_eq!(only_record(&running.pull("T", 0, |_| {}).await).property("KEYS"), Some("k"));
+    running.until_max_offset("T", 1).await;
     running.broker.shutdown().await;
 }

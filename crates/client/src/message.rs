@@ -75,9 +75,18 @@ impl Message {
 /// As Java's `Message.toString`.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Some(&self.body))
+    }
+}
+
+impl Message {
+    fn write(&self, f: &mut fmt::Formatter<'_>, body: Option<&Bytes>) -> fmt::Result {
         let properties = JavaProperties(&self.properties);
         write!(f, "Message{{topic='{}', flag={}, properties={properties}, body=", self.topic, self.flag)?;
-        write_body(f, &self.body)?;
+        match body {
+            Some(body) => write_body(f, body)?,
+            None => f.write_str("null")?,
+        }
         write!(f, ", transactionId='{}'}}", self.transaction_id.as_deref().unwrap_or("null"))
     }
 }
@@ -201,11 +210,27 @@ impl MessageExt {
 /// As the `MessageExt.toString` of Java 5.5.0, on one line. What it calls msgId is the offset id, as there.
 impl fmt::Display for MessageExt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Some(self.body()))
+    }
+}
+
+/// A message as Java writes one that it read without the body.
+#[derive(Clone, Copy, Debug)]
+pub struct JavaHead<'a>(pub &'a MessageExt);
+
+impl fmt::Display for JavaHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f, None)
+    }
+}
+
+impl MessageExt {
+    fn write(&self, f: &mut fmt::Formatter<'_>, body: Option<&Bytes>) -> fmt::Result {
         write!(
             f,
             "MessageExt [brokerName={}, queueId={}, storeSize={}, queueOffset={}, sysFlag={}, bornTimestamp={}, \
              bornHost={}, storeTimestamp={}, storeHost={}, msgId={}, commitLogOffset={}, bodyCRC={}, \
-             reconsumeTimes={}, preparedTransactionOffset={}, toString()={}]",
+             reconsumeTimes={}, preparedTransactionOffset={}, toString()=",
             self.broker_name.as_deref().unwrap_or("null"),
             self.queue_id,
             self.store_size,
@@ -219,9 +244,10 @@ impl fmt::Display for MessageExt {
             self.commit_log_offset,
             self.body_crc,
             self.reconsume_times,
-            self.prepared_transaction_offset,
-            self.message
-        )
+            self.prepared_transaction_offset
+        )?;
+        self.message.write(f, body)?;
+        f.write_str("]")
     }
 }
 
@@ -347,6 +373,8 @@ mod tests {
             )
         );
         assert_eq!(message.msg_id(), "0A");
+        let head = message.to_string().replace("body=[72, 105, -1]", "body=null");
+        assert_eq!(JavaHead(&message).to_string(), head);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 pub mod batch_consume_queue;
 pub mod checkpoint;
 pub mod command;
+pub mod compaction;
 pub mod consume_queue;
 pub mod consume_queue_ext;
 pub mod error;

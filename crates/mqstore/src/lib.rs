@@ -111,7 +111,7 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![format!(
-            "log {} to {}: {} sound records, {} damaged, {} bytes lost; {} queues with {} units{}; {} index entries",
+            "log {} to {}: {} sound records, {} damaged, {} bytes lost; {} queues with {} units{}; {} index entries{}{}",
             self.log_min,
             self.log_end,
             self.records,
@@ -120,7 +120,13 @@ impl Report {
             self.queues,
             self.units,
             if self.extensions > 0 { format!(" and {} extensions", self.extensions) } else { String::new() },
-            self.index_entries
+            self.index_entries,
+            if self.compacted > 0 {
+                format!("; {} messages in compaction logs", self.compacted)
+            } else {
+                String::new()
+            },
+            if self.timer_units > 0 { format!("; {} units of the timer", self.timer_units) } else { String::new() }
         )];
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         for finding in &self.findings {

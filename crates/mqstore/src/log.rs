@@ -42,6 +42,20 @@ pub enum Look<'a> {
     End,
 }
 
+impl Look<'_> {
+    /// Why there is no record.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Look::Record(_) => "there is one",
+            Look::Roll { .. } => "the file ends here",
+            Look::Zeroes => "nothing was written here",
+            Look::Bad(reason) => reason,
+            Look::NoFile(_) => "the file is missing",
+            Look::End => "it is behind the last file",
+        }
+    }
+}
+
 /// A record and where it lies.
 #[derive(Debug)]
 pub struct Located<'a> {
@@ -99,19 +113,26 @@ pub struct LogReader<'l> {
     start: u64,
     bytes: Vec<u8>,
     chunk: usize,
+    /// Records are copies with another place than they had when their CRC was taken.
+    copies: bool,
 }
 
 impl<'l> LogReader<'l> {
     /// For reading on and on.
     #[must_use]
     pub fn new(log: &'l LogFiles) -> LogReader<'l> {
-        LogReader { log, file: None, start: 0, bytes: Vec::new(), chunk: CHUNK }
+        LogReader { log, file: None, start: 0, bytes: Vec::new(), chunk: CHUNK, copies: false }
     }
 
     /// For single records here and there.
     #[must_use]
     pub fn for_single_records(log: &'l LogFiles) -> LogReader<'l> {
         LogReader { chunk: 16 << 10, ..LogReader::new(log) }
+    }
+
+    /// [`LogReader::for_single_records`] of a compaction log.
+    pub(crate) fn for_copies(log: &'l LogFiles) -> LogReader<'l> {
+        LogReader { copies: true, ..LogReader::for_single_records(log) }
     }
 
     /// Looks at an offset.
@@ -153,10 +174,11 @@ impl<'l> LogReader<'l> {
             Some(here) => return Ok(Look::Bad(format!("a record that says it belongs at {here}"))),
             None => return Ok(Look::Bad("a record that is cut off".to_owned())),
         }
+        let copies = self.copies;
         let bytes = self.bytes(offset, size)?;
         let bytes = bytes.get(..size.min(bytes.len())).unwrap_or_default();
         match MessageRecord::parse(bytes) {
-            Ok(record) => Ok(Look::Record(Located { record, offset, problem: problem(&record, bytes) })),
+            Ok(record) => Ok(Look::Record(Located { record, offset, problem: problem(&record, bytes, copies) })),
             Err(error) => Ok(Look::Bad(error.to_string())),
         }
     }
@@ -377,11 +399,11 @@ pub(crate) fn long(bytes: &[u8], at: usize) -> Option<i64> {
 }
 
 /// What is wrong with the content of a record: its checksums, and bytes that never reached the disk.
-fn problem(record: &MessageRecord<'_>, bytes: &[u8]) -> Option<String> {
+fn problem(record: &MessageRecord<'_>, bytes: &[u8], is_copy: bool) -> Option<String> {
     if let Err(error) = record.check_body_crc() {
         return Some(error.to_string());
     }
-    if let Some(problem) = record_crc_problem(record, bytes) {
+    if let Some(problem) = record_crc_problem(record, bytes).filter(|_| !is_copy) {
         return Some(problem);
     }
     if store::offline::is_torn(record.topic, record.properties) {

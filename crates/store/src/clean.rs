@@ -232,12 +232,13 @@ impl Cleaner {
         Ok(())
     }
 
-    /// Deletes queues none of whose records is left (CLEAN_EXPIRED_CONSUMEQUEUE). Returns how many went.
-    pub(crate) fn delete_expired_queues(&self) -> io::Result<usize> {
+    /// Deletes queues none of whose records is left (CLEAN_EXPIRED_CONSUMEQUEUE), those of some topics aside. Returns how many
+    /// went.
+    pub(crate) fn delete_expired_queues(&self, stays: impl Fn(&str) -> bool) -> io::Result<usize> {
         let log_min = self.log.min_offset();
         let mut deleted = 0;
         for queue in self.queues.all() {
-            if is_system_topic(&queue.topic) {
+            if is_system_topic(&queue.topic) || stays(&queue.topic) {
                 continue;
             }
             queue.load(self.queues.files())?;

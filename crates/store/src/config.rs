@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::compaction::CompactionConfig;
 use crate::record::Check;
 
 /// When a put message counts as stored.
@@ -117,6 +118,8 @@ pub struct StoreConfig {
     pub enable_multi_dispatch: bool,
     /// `maxLmqConsumeQueueNum`, if `enableLmqQuota`: no more light queues than this are made by messages.
     pub lmq_quota: Option<usize>,
+    /// Topics that are compacted; `None`: `enableCompaction` is false, and their messages are read as others are.
+    pub compaction: Option<CompactionConfig>,
     /// Bytes of memory that "in memory" is reckoned from; `None`: the machine's.
     pub total_memory_bytes: Option<u64>,
 }
@@ -173,6 +176,7 @@ impl Default for StoreConfig {
             enable_lmq: false,
             enable_multi_dispatch: false,
             lmq_quota: None,
+            compaction: Some(CompactionConfig::default()),
             total_memory_bytes: None,
         }
     }

@@ -21,6 +21,7 @@ use crate::batch_consume_queue::QueueType;
 use crate::checkpoint::StoreCheckpoint;
 use crate::clock;
 use crate::commit_log::{CommitLog, DispatchRecord};
+use crate::compaction::{Compaction, Source};
 use crate::config::FlushDiskType;
 use crate::consume_queue::Queue;
 use crate::core::{Core, Finding, is_no_space};
@@ -71,6 +72,7 @@ pub(crate) struct Dispatcher {
     pub(crate) log: Arc<CommitLog>,
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) index: Option<IndexWriter>,
+    pub(crate) compaction: Option<Arc<Compaction>>,
     pub(crate) delays: Arc<DelayLevels>,
     pub(crate) checkpoint: Arc<StoreCheckpoint>,
     pub(crate) dispatched: Arc<Dispatched>,
@@ -170,6 +172,9 @@ impl Dispatcher {
             self.index.iter_mut().for_each(IndexWriter::discard);
             return Err(error);
         }
+        if let Some(compaction) = &self.compaction {
+            compaction.dispatch(self.source(), records)?;
+        }
         if let Some(last) = records.last() {
             self.dispatched.last_record.store(last.physical_offset, Ordering::Release);
             self.dispatched.offset.store(last.end(), Ordering::Release);
@@ -177,6 +182,11 @@ impl Dispatcher {
             self.core.note_dispatched();
         }
         Ok(())
+    }
+
+    /// Where compaction logs are copied from.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { log: &self.log, queues: &self.queues, delays: &self.delays }
     }
 
     /// One write per queue, however the queues alternate in the log.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::checkpoint::StoreCheckpoint;
 use crate::commit_log::CommitLog;
+use crate::compaction::Compaction;
 use crate::config::FlushDiskType;
 use crate::core::Core;
 use crate::dispatch::Dispatched;
@@ -106,6 +107,7 @@ pub(crate) struct Checkpointer {
     pub(crate) dispatched: Arc<Dispatched>,
     pub(crate) queues: Arc<QueueTable>,
     pub(crate) index: Option<Arc<Index>>,
+    pub(crate) compaction: Option<Arc<Compaction>>,
 }
 
 impl Checkpointer {
@@ -152,6 +154,9 @@ impl Checkpointer {
         self.queues.flush()?;
         if let Some(index) = &self.index {
             index.flush(core)?;
+        }
+        if let Some(compaction) = &self.compaction {
+            compaction.flush()?;
         }
         let store_timestamp = last_record.and_then(|offset| self.flusher.log.store_timestamp_at(offset)).unwrap_or(0);
         self.flusher.checkpoint.set_durable(durable, store_timestamp, last_record);

@@ -91,6 +91,8 @@ pub trait FileSystem: Debug + Send + Sync {
     fn write_file(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// The content of a file; `None` when it does not exist.
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+    /// Gives a file another name, of the same file system; a file that had that name is gone, at once.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file; fine when it does not exist.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all it holds; fine when it does not exist.
@@ -191,6 +193,10 @@ impl FileSystem for RealFileSystem {
 
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         none_when_missing(fs::read(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {

@@ -38,7 +38,8 @@ impl MessageStore {
             suggest_pulling_from_slave: false,
             filtered: 0,
         };
-        if let Some(queue) = self.find(query.topic, query.queue_id) {
+        if self.get_compacted(query, &mut result) {
+        } else if let Some(queue) = self.find(query.topic, query.queue_id) {
             result.min_offset = queue.min_offset();
             result.max_offset = queue.max_offset();
             (result.status, result.next_begin_offset) = match query.queue_offset {
@@ -166,12 +167,14 @@ impl MessageStore {
 
     /// One behind the last position of the queue that can be got; 0 for a queue that does not exist.
     pub fn max_offset(&self, topic: &str, queue_id: i32) -> i64 {
-        self.find(topic, queue_id).map_or(0, |queue| queue.max_offset())
+        let compacted = self.compacted_max_offset(topic, queue_id);
+        compacted.unwrap_or_else(|| self.find(topic, queue_id).map_or(0, |queue| queue.max_offset()))
     }
 
     /// First position of the queue that is left; 0 for a queue that does not exist.
     pub fn min_offset(&self, topic: &str, queue_id: i32) -> i64 {
-        self.find(topic, queue_id).map_or(0, |queue| queue.min_offset())
+        let min = self.find(topic, queue_id).map_or(0, |queue| queue.min_offset());
+        self.compacted_min_offset(topic, queue_id).map_or(min, |compacted| compacted.min(min))
     }
 
     /// Whether the queue exists: whether it has ever had a message.
@@ -203,6 +206,11 @@ impl MessageStore {
             Boundary::Lower => low,
             Boundary::Upper => (low - 1).max(min),
         };
+        if found == min
+            && let Some(older) = self.compacted_offset_by_time((topic, queue_id), min, timestamp_ms, boundary)
+        {
+            return older;
+        }
         if queue.batch().is_none() {
             return found;
         }
@@ -337,19 +345,19 @@ impl MessageStore {
 }
 
 /// How much one get may return. Source: DefaultMessageStore.getMessage, isTheBatchFull.
-struct Limits {
+pub(crate) struct Limits {
     begin_offset: i64,
     max_num: usize,
     max_bytes: usize,
     scan_units: i64,
     /// What lies further behind the end of the log counts as on disk.
-    memory: u64,
+    pub(crate) memory: u64,
     in_memory: (usize, usize),
     on_disk: (usize, usize),
 }
 
 impl Limits {
-    fn new(store: &MessageStore, query: &GetQuery<'_>, unit_len: usize) -> Limits {
+    pub(crate) fn new(store: &MessageStore, query: &GetQuery<'_>, unit_len: usize) -> Limits {
         let config = &store.core.config;
         let scan_bytes = config.max_filter_message_size.max(query.max_num.saturating_mul(unit_len));
         let ratio = u64::from(config.access_message_in_memory_max_ratio);
@@ -369,7 +377,7 @@ impl Limits {
     }
 
     /// Whether a record of `len` bytes and so many messages more is too much; the first never is.
-    fn is_full(&self, result: &GetResult, len: usize, messages: i64, in_memory: bool) -> bool {
+    pub(crate) fn is_full(&self, result: &GetResult, len: usize, messages: i64, in_memory: bool) -> bool {
         let count = result.message_count;
         if count == 0 {
             return false;

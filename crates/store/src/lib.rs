@@ -59,6 +59,7 @@ mod checkpoint;
 mod clean;
 mod clock;
 mod commit_log;
+mod compaction;
 mod config;
 mod consume_queue;
 mod consume_queue_ext;
@@ -100,6 +101,7 @@ mod watermark;
 
 pub use batch_consume_queue::QueueType;
 pub use clock::{Clock, FakeClock, SystemClock};
+pub use compaction::CompactionConfig;
 pub use config::{FlushDiskType, StoreConfig};
 pub use disk_level::{DiskLevel, DiskLimit};
 pub use error::{FlushError, OpenError, PutError};

@@ -11,6 +11,7 @@ use crate::allocate::Allocator;
 use crate::checkpoint::{Found, StoreCheckpoint};
 use crate::clean::Cleaner;
 use crate::commit_log::CommitLog;
+use crate::compaction::{Compaction, CompactionConfig};
 use crate::consume_queue_ext::ConsumeQueueExt;
 use crate::core::Core;
 use crate::dispatch::{Dispatched, Dispatcher};
@@ -92,6 +93,7 @@ pub(crate) fn open(core: Core, listener: Arc<dyn MessageArrivingListener>) -> Re
         delays: Arc::clone(&dispatcher.delays),
         dispatched: Arc::clone(&dispatcher.dispatched),
         queues: Arc::clone(&dispatcher.queues),
+        compaction: dispatcher.compaction.clone(),
         checkpointer: Arc::new(checkpointer),
         checkpoint,
         cleaner,
@@ -165,6 +167,7 @@ fn recover(
         log: Arc::clone(&commit_log),
         queues: Arc::new(queues),
         index: index.as_ref().map(|index| IndexWriter::new(Arc::clone(index))),
+        compaction: None,
         delays,
         checkpoint: Arc::clone(checkpoint),
         dispatched: Arc::clone(&dispatched),
@@ -172,10 +175,15 @@ fn recover(
         gate: Arc::default(),
     };
     let recovered_from = rebuild::dispatch(&mut dispatcher, &log, last_exit, index_from, own, lost, &gaps)?;
+    if let Some(settings) = &core.config.compaction {
+        let compaction = Compaction::open(core, settings, dispatcher.source(), last_exit)?;
+        dispatcher.compaction = Some(Arc::new(compaction));
+    }
     core.watermark.advance(log.end);
     dispatched.set(log.end, log.last_record.map(|(offset, _)| offset));
     let flusher = Flusher { core: Arc::clone(core), log: commit_log, checkpoint: Arc::clone(checkpoint) };
-    let checkpointer = Checkpointer { flusher, dispatched, queues: Arc::clone(&dispatcher.queues), index };
+    let (queues, compaction) = (Arc::clone(&dispatcher.queues), dispatcher.compaction.clone());
+    let checkpointer = Checkpointer { flusher, dispatched, queues, index, compaction };
     Ok(Parts { dispatcher, checkpointer, recovered_from })
 }
 
@@ -277,6 +285,7 @@ fn check_config(core: &Core) -> Result<DelayLevels, OpenError> {
         let value = format!("{}, maxIndexNum={}", config.max_hash_slot_num, config.max_index_num);
         return Err(wrong("maxHashSlotNum", value, "at least 1 and 2, and 40 + 4 × slots + 20 × entries below 2 GiB"));
     }
+    config.compaction.as_ref().map_or(Ok(()), CompactionConfig::check)?;
     DelayLevels::parse(&config.message_delay_level).map_err(|part| {
         wrong("messageDelayLevel", part, "levels are a number and s, m, h or d, with spaces between them")
     })

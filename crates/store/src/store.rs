@@ -14,6 +14,7 @@ use crate::checkpoint::StoreCheckpoint;
 use crate::clean::{Cleaner, is_system_topic, level_of};
 use crate::clock::{Clock, SystemClock};
 use crate::commit_log::CommitLog;
+use crate::compaction::{Compaction, Source};
 use crate::config::{FlushDiskType, StoreConfig};
 use crate::core::Core;
 use crate::dispatch::{Dispatched, Dispatcher, confirmed};
@@ -36,6 +37,7 @@ pub struct MessageStore {
     pub(crate) core: Arc<Core>,
     pub(crate) log: Arc<CommitLog>,
     pub(crate) queues: Arc<QueueTable>,
+    pub(crate) compaction: Option<Arc<Compaction>>,
     pub(crate) delays: Arc<DelayLevels>,
     pub(crate) checkpoint: Arc<StoreCheckpoint>,
     pub(crate) checkpointer: Arc<Checkpointer>,
@@ -120,7 +122,37 @@ impl MessageStore {
             error!(topic, %error, "files of a deleted topic are left behind");
         }
         self.queues.set_type(topic, QueueType::Simple);
+        if let Some(compaction) = &self.compaction
+            && let Err(error) = compaction.delete_topic(topic)
+        {
+            error!(topic, %error, "compaction logs of a deleted topic are left behind");
+        }
         queues.len()
+    }
+
+    /// Whether the messages of a topic are compacted: its attribute `cleanup.policy`. Consumers read what is left of them then.
+    /// # Errors
+    /// What the system said about files of that topic; nothing has changed.
+    pub fn set_compacted(&self, topic: &str, compacted: bool) -> io::Result<()> {
+        let Some(compaction) = &self.compaction else { return Ok(()) };
+        if !compacted {
+            compaction.remove_topic(topic);
+            return Ok(());
+        }
+        let _gate = self.cleaner.gate.lock();
+        compaction.add_topic(topic, Source { log: &self.log, queues: &self.queues, delays: &self.delays })
+    }
+
+    /// Whether there are files of compaction logs of a topic, whatever its attributes.
+    pub fn has_compaction_logs(&self, topic: &str) -> bool {
+        self.compaction.as_ref().is_some_and(|compaction| compaction.has_files(topic))
+    }
+
+    /// Compacts now what can be, as the thread `store-compaction` does from time to time.
+    /// # Errors
+    /// What the system said; every queue was tried.
+    pub fn compact_now(&self) -> io::Result<()> {
+        self.compaction.as_ref().map_or(Ok(()), |compaction| compaction.compact_all(&self.checkpointer.flusher))
     }
 
     /// How the queues of a topic are made: its attribute `queue.type`. A topic that has queues keeps what they are.
@@ -153,7 +185,9 @@ impl MessageStore {
 
     /// Deletes queues none of whose records is left in the log (CLEAN_EXPIRED_CONSUMEQUEUE). Returns how many went.
     pub fn clean_expired_consume_queues(&self) -> usize {
-        self.cleaner.delete_expired_queues().unwrap_or_else(|error| {
+        // The numbers of what is compacted go on behind its queue's.
+        let is_compacted = |topic: &str| self.compaction.as_ref().is_some_and(|compaction| compaction.has_topic(topic));
+        self.cleaner.delete_expired_queues(is_compacted).unwrap_or_else(|error| {
             error!(%error, "cannot delete expired consume queues");
             0
         })
@@ -236,6 +270,9 @@ impl MessageStore {
         for signal in [&*core.flush, &core.dispatch, &core.allocate, &core.checkpoint, &core.clean] {
             signal.notify();
         }
+        if let Some(compaction) = &self.compaction {
+            compaction.signal.notify();
+        }
         for thread in self.threads.lock().drain(..) {
             // A panic has poisoned the store already.
             let _ = thread.join();
@@ -271,6 +308,10 @@ impl MessageStore {
         threads.push(self.core.spawn("store-checkpoint", move || checkpointer.run())?);
         threads.push(self.core.spawn("store-allocate", move || log.allocator().run())?);
         threads.push(self.core.spawn("store-clean", move || cleaner.run())?);
+        if let Some(compaction) = self.compaction.clone() {
+            let flusher = self.checkpointer.flusher.clone();
+            threads.push(self.core.spawn("store-compaction", move || compaction.run(&flusher))?);
+        }
         Ok(())
     }
 }

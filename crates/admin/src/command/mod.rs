@@ -4,6 +4,7 @@
 
 mod broker;
 mod cluster_list;
+mod compaction_log;
 mod connection;
 mod consumer_progress;
 mod group;
@@ -20,14 +21,22 @@ mod unsupported;
 
 use crate::context::Context;
 use crate::error::AdminError;
-use crate::options::{self, Opt};
+use crate::options::{self, Opt, Values};
 use crate::output::Output;
 use std::fmt::Write;
 use std::pin::Pin;
 use std::process::ExitCode;
 
+/// A command under way.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
+
 /// How a command runs.
-type Run = for<'a> fn(&'a Context) -> Pin<Box<dyn Future<Output = Result<(), AdminError>> + Send + 'a>>;
+pub enum Run {
+    /// It asks servers.
+    Remote(for<'a> fn(&'a Context) -> Running<'a>),
+    /// It needs none.
+    Local(fn(&Values, &Output) -> Result<(), AdminError>),
+}
 
 /// One command.
 pub struct Command {
@@ -43,7 +52,12 @@ pub struct Command {
 
 macro_rules! command {
     ($name:literal, $description:literal, $options:expr, $run:path) => {
-        Command { name: $name, description: $description, options: $options, run: Some(|c| Box::pin($run(c))) }
+        Command {
+            name: $name,
+            description: $description,
+            options: $options,
+            run: Some(Run::Remote(|c| Box::pin($run(c)))),
+        }
     };
 }
 
@@ -151,6 +165,12 @@ pub fn table() -> Vec<Command> {
         ),
         command!("sendMessage", "Send a message.", message::SEND, message::send),
         command!("consumeMessage", "Consume message.", message::CONSUME, message::consume),
+        Command {
+            name: "dumpCompactionLog",
+            description: "Parse compaction log to message.",
+            options: compaction_log::DUMP,
+            run: Some(Run::Local(compaction_log::dump)),
+        },
     ];
     commands.extend(unsupported::COMMANDS.iter().map(|(name, description)| Command {
         name,
@@ -192,12 +212,18 @@ pub async fn run(args: &[String], out: Output) -> ExitCode {
         Ok(values) => values,
         Err(error) => return refuse(&format!("{error}\n{}", options::help(command.name, command.options).trim_end())),
     };
-    let context = match Context::new(values, out) {
-        Ok(context) => context,
-        Err(error) => return refuse(&error.to_string()),
+    let result = match run {
+        Run::Local(run) => run(&values, &out),
+        Run::Remote(run) => {
+            let context = match Context::new(values, out) {
+                Ok(context) => context,
+                Err(error) => return refuse(&error.to_string()),
+            };
+            let result = run(&context).await;
+            context.client.shutdown().await;
+            result
+        }
     };
-    let result = run(&context).await;
-    context.client.shutdown().await;
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has had enough, as with `mqadmin … | head`.

@@ -35,7 +35,6 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("updateControllerConfig", "Update controller config."),
     ("electMaster", "Re-elect the specified broker as master."),
     ("cleanBrokerMetadata", "Clean metadata of broker on controller."),
-    ("dumpCompactionLog", "Parse compaction log to message."),
     ("getColdDataFlowCtrInfo", "Get cold data flow ctr info."),
     ("updateColdDataFlowCtrGroupConfig", "Add or update cold data flow ctr group config."),
     ("removeColdDataFlowCtrGroupConfig", "Remove consumer from cold ctr config."),

@@ -38,8 +38,8 @@ daemon::options! {
         mappedFileSizeCommitLog => mapped_file_size_commit_log: i32 [4096, i32::MAX as i64] = 1024 * 1024 * 1024; Bytes, Boot, Y, "log file size (identical on all replicas)";
         compactionMappedFileSize => compaction_mapped_file_size: i32 = 100 * 1024 * 1024; Bytes, Boot, Y, "compaction log segment size";
         compactionCqMappedFileSize => compaction_cq_mapped_file_size: i32 = 10 * 1024 * 1024; Bytes, Boot, Y, "compaction queue segment size";
-        compactionScheduleInternal => compaction_schedule_internal: i32 = 15 * 60 * 1000; Ms, Live, Y, "compaction period";
-        maxOffsetMapSize => max_offset_map_size: i32 = 100 * 1024 * 1024; Bytes, Live, T, "compaction key map";
+        compactionScheduleInternal => compaction_schedule_internal: i32 = 15 * 60 * 1000; Ms, Boot, Y, "compaction period";
+        maxOffsetMapSize => max_offset_map_size: i32 = 100 * 1024 * 1024; Bytes, Boot, T, "compaction key map";
         compactionThreadNum => compaction_thread_num: i32 = 6; Count, Boot, N, "compaction threads";
         enableCompaction => enable_compaction: bool = true; Plain, Boot, Y, "compaction topics";
         mappedFileSizeTimerLog => mapped_file_size_timer_log: i32 = 100 * 1024 * 1024; Bytes, Boot, Y, "timerlog segment size";

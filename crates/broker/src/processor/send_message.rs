@@ -93,6 +93,9 @@ impl SendMessageProcessor {
         let checked = self.check(header).and_then(|topic| Ok((self.draft(header, request.version, &topic)?, topic)));
         match checked {
             Ok((draft, topic)) if header.batch => self.put_batch(request, draft, &topic),
+            Ok((draft, topic)) if topic.is_compacted() && has_no_keys(&draft) => {
+                Reply::error(MESSAGE_ILLEGAL, "Required message key is missing").into()
+            }
             Ok((draft, _)) => self.put_one(request, draft),
             Err(reply) => reply.into(),
         }
@@ -432,6 +435,11 @@ impl SendMessageProcessor {
 fn unique_key(text: Option<&ByteString>, value: Option<&str>) -> Option<ByteString> {
     let found = text.and_then(|text| Some(text.slice_ref(properties::get(text, property::UNIQ_KEY)?)));
     found.or_else(|| value.map(ByteString::from))
+}
+
+/// What a topic that is compacted by keys has no place for.
+fn has_no_keys(draft: &Draft) -> bool {
+    draft.properties.get(property::KEYS).is_none_or(|keys| keys.trim().is_empty())
 }
 
 fn text_of(flag: bool) -> &'static str {

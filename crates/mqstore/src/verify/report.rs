@@ -52,6 +52,10 @@ pub enum Kind {
     MetadataDisagrees,
     /// A checkpoint that cannot be.
     Checkpoint,
+    /// Files of a compaction log that lack their counterpart, or units in them that do not lead to their messages.
+    Compaction,
+    /// Files of the timer that do not fit each other, or the log.
+    Timer,
 }
 
 /// One thing that is wrong.
@@ -94,6 +98,10 @@ pub struct Report {
     pub extensions: u64,
     /// Index entries that lead to their record.
     pub index_entries: u64,
+    /// Messages of compaction logs that their units lead to.
+    pub compacted: u64,
+    /// Units of the timer log that lead to their message.
+    pub timer_units: u64,
     /// How many findings of each kind there are.
     pub counts: BTreeMap<Kind, u64>,
     /// The findings; the first [`MAX_FINDINGS`].

@@ -39,6 +39,10 @@ pub enum TopicFilterType {
 pub const QUEUE_TYPE: &str = "queue.type";
 /// Value of [`QUEUE_TYPE`] for queues whose records hold several messages.
 pub const BATCH_CQ: &str = "BatchCQ";
+/// Attribute that says what becomes of old messages: `DELETE` or [`COMPACTION`].
+pub const CLEANUP_POLICY: &str = "cleanup.policy";
+/// Value of [`CLEANUP_POLICY`] for topics of which the newest message of each key is kept.
+pub const COMPACTION: &str = "COMPACTION";
 
 /// Settings of one topic on one broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +67,12 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
+    /// Whether only the newest message of each key is kept: its attribute `cleanup.policy` is `COMPACTION`.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        self.attributes.get(CLEANUP_POLICY).is_some_and(|policy| policy == COMPACTION)
+    }
+
     /// Whether the topic's queues hold batches: its attribute `queue.type` is `BatchCQ`.
     #[must_use]
     pub fn is_batch_cq(&self) -> bool {

@@ -106,6 +106,10 @@ impl FileSystem for Faults {
     fn read_file(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         RealFileSystem.read_file(path)
     }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check("rename", from)?;
+        RealFileSystem.rename(from, to)
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.check("remove_file", path)?;
         RealFileSystem.remove_file(path)

@@ -336,6 +336,20 @@ impl FileSystem for Recorder {
             RealFileSystem.read_file(path)
         }
     }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.look_at_maps();
+        RealFileSystem.rename(from, to)?;
+        let (from, to) = (self.below(from), self.below(to));
+        if let Some(id) = state.names.remove(&from) {
+            if let Some(replaced) = state.names.insert(to.clone(), id) {
+                state.files.remove(&replaced);
+            }
+            state.name(&to, Some((id, Kind::File)));
+            state.name(&from, None);
+        }
+        Ok(())
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.look_at_maps();

@@ -299,6 +299,9 @@ impl FileSystem for Unsynced {
         let boot = path.ends_with("boot_id");
         if boot { Ok(Some(self.boot.clone().into_bytes())) } else { RealFileSystem.read_file(path) }
     }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFileSystem.rename(from, to)
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         RealFileSystem.remove_file(path)
     }

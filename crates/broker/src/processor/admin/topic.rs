@@ -31,7 +31,7 @@ use protocol::operation::{
 use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use store::{MessageStore, QueueType};
 
@@ -116,15 +116,16 @@ impl TopicAdmin {
             let current = old.as_ref().map(|config| &config.attributes);
             let altered = attributes::alter(attributes::OF_TOPICS, current, &config.attributes);
             config.attributes = altered.map_err(|remark| Reply::error(SYSTEM_ERROR, remark))?;
-            if let Some(remark) = unsupported_attribute(&config.attributes) {
-                return Err(Reply::error(INVALID_PARAMETER, remark));
-            }
         }
         let unchanged = |config: &TopicConfig| self.topics.get(&config.topic_name).is_some_and(|old| *old == *config);
         for config in &configs {
             // Before anyone knows the topic and can send to it.
             let queue_type = if config.is_batch_cq() { QueueType::Batch } else { QueueType::Simple };
             self.store.set_queue_type(&config.topic_name, queue_type);
+            self.store.set_compacted(&config.topic_name, config.is_compacted()).map_err(|error| {
+                let topic = &config.topic_name;
+                Reply::error(SYSTEM_ERROR, format!("the compaction logs of topic[{topic}] cannot be opened: {error}"))
+            })?;
         }
         if !configs.iter().all(unchanged) {
             self.topics.put(configs).map_err(not_persisted)?;
@@ -264,23 +265,5 @@ impl Processor<CleanUnusedTopic> for TopicAdmin {
         let removed = self.store.clean_unused_topics(&keep);
         tracing::info!(removed, "queues of unused topics deleted");
         Reply::success().into()
-    }
-}
-
-/// Topics of this kind have files of their own, which this release does not write.
-fn unsupported_attribute(attributes: &BTreeMap<String, String>) -> Option<String> {
-    let is = |key: &str, value: &str| attributes.get(key).is_some_and(|set| set == value);
-    is("cleanup.policy", "COMPACTION")
-        .then(|| "cleanup.policy=COMPACTION is not supported by this release of the broker".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_files_of_its_own_is_refused() {
-        let attributes = BTreeMap::from([("cleanup.policy".to_owned(), "COMPACTION".to_owned())]);
-        assert!(unsupported_attribute(&attributes).unwrap().contains("COMPACTION"));
     }
 }
