@@ -105,7 +105,7 @@ pub use fs::{DirItem, DiskUsage, FileSystem, RealFileSystem};
 pub use message::{Arrival, Message, MessageArrivingListener, NoListener, PutResult};
 pub use mmap::MappedSlice;
 pub use read::{
-    AllMessages, Boundary, Extension, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter,
+    AllMessages, Boundary, ColdArea, Extension, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter,
     QueryResult, QueueUnit,
 };
 pub use status::{DiskStatus, StoreStatus};
