@@ -16,7 +16,7 @@ const SEPARATOR: char = '@';
 /// The version of the table rises with every so many commits. Source: consumerOffsetUpdateVersionStep.
 const VERSION_STEP: u64 = 500;
 
-/// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
+/// The file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsumerOffsets {
@@ -24,6 +24,20 @@ pub struct ConsumerOffsets {
     pub data_version: DataVersion,
     /// Next message to consume, by `topic@group` and queue.
     pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+/// The answer to GET_ALL_CONSUMER_OFFSET: the file, and what Java adds to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllConsumerOffsets {
+    /// Version of the table.
+    pub data_version: DataVersion,
+    /// Topics in which a group has offsets.
+    pub group_topic_map: BTreeMap<String, BTreeSet<String>>,
+    /// Next message to consume, by `topic@group` and queue.
+    pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Where the last pull ended, by `topic@group` and queue.
+    pub pull_offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 type Queues = HashMap<i32, i64>;
@@ -58,8 +72,8 @@ impl ConsumerOffsetManager {
         let loaded = file.load::<ConsumerOffsets>()?.unwrap_or_default();
         let mut state = State { version: loaded.data_version, ..State::default() };
         for (key, queues) in loaded.offset_table {
-            // Group names cannot hold the separator; topics of old releases might.
-            if let Some((topic, group)) = key.rsplit_once(SEPARATOR) {
+            // Names of topics cannot hold the separator; groups that stand for broadcast offsets do.
+            if let Some((topic, group)) = key.split_once(SEPARATOR) {
                 let topics = state.offsets.entry(group.to_owned()).or_default();
                 topics.insert(topic.to_owned(), queues.into_iter().collect());
             }
@@ -136,10 +150,11 @@ impl ConsumerOffsetManager {
         state.offsets.get(group).into_iter().flat_map(|topics| topics.keys().cloned()).collect()
     }
 
-    /// Groups that have offsets in a topic.
+    /// Groups that have offsets in a topic, without those that stand for broadcast offsets.
     pub fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let state = self.state.read();
-        state.offsets.iter().filter(|(_, topics)| topics.contains_key(topic)).map(|(group, _)| group.clone()).collect()
+        let of_topic = state.offsets.iter().filter(|(_, topics)| topics.contains_key(topic));
+        of_topic.filter(|(group, _)| !group.contains(SEPARATOR)).map(|(group, _)| group.clone()).collect()
     }
 
     /// Copies the offsets of one group in a topic to another group.
@@ -174,14 +189,19 @@ impl ConsumerOffsetManager {
     /// The whole table as it is persisted.
     pub fn snapshot(&self) -> ConsumerOffsets {
         let state = self.state.read();
-        let mut table = BTreeMap::new();
-        for (group, topics) in &state.offsets {
-            for (topic, queues) in topics {
-                let queues = queues.iter().map(|(queue, offset)| (*queue, *offset)).collect();
-                table.insert(format!("{topic}{SEPARATOR}{group}"), queues);
-            }
+        ConsumerOffsets { data_version: state.version, offset_table: written(&state.offsets) }
+    }
+
+    /// The whole table as administrators see it.
+    pub fn shown(&self) -> AllConsumerOffsets {
+        let state = self.state.read();
+        let groups = state.offsets.iter().filter(|(group, _)| !group.contains(SEPARATOR));
+        AllConsumerOffsets {
+            data_version: state.version,
+            group_topic_map: groups.map(|(group, topics)| (group.clone(), topics.keys().cloned().collect())).collect(),
+            offset_table: written(&state.offsets),
+            pull_offset_table: written(&state.pulled),
         }
-        ConsumerOffsets { data_version: state.version, offset_table: table }
     }
 
     /// How many changes there were: tells a persisting service whether there is anything to write.
@@ -199,6 +219,18 @@ impl State {
     fn tables(&mut self) -> [&mut Table; 3] {
         [&mut self.offsets, &mut self.resets, &mut self.pulled]
     }
+}
+
+/// A table with the keys that it has in files.
+fn written(table: &Table) -> BTreeMap<String, BTreeMap<i32, i64>> {
+    let mut all = BTreeMap::new();
+    for (group, topics) in table {
+        for (topic, queues) in topics {
+            let queues = queues.iter().map(|(queue, offset)| (*queue, *offset)).collect();
+            all.insert(format!("{topic}{SEPARATOR}{group}"), queues);
+        }
+    }
+    all
 }
 
 fn lookup(table: &Table, group: &str, topic: &str, queue_id: i32) -> Option<i64> {

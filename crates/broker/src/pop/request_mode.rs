@@ -39,6 +39,11 @@ impl RequestModeManager {
         self.modes.read().message_request_mode_map.get(topic)?.get(group).cloned()
     }
 
+    /// All that was set.
+    pub fn snapshot(&self) -> RequestModes {
+        self.modes.read().clone()
+    }
+
     /// Sets it and waits until it is on disk.
     ///
     /// # Errors

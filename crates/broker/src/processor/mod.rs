@@ -13,6 +13,7 @@ pub mod peek_message;
 mod pop_checks;
 pub mod pop_message;
 mod pop_queue;
+mod pull_control;
 pub mod pull_message;
 pub mod query_assignment;
 pub mod query_message;

@@ -22,7 +22,7 @@ use protocol::body::route::TopicRouteData;
 use protocol::body::{MessageQueue, encode};
 use protocol::header::namesrv::GetRouteInfoRequestHeader;
 use protocol::names::{LMQ_PREFIX, RETRY_PREFIX};
-use protocol::operation::{GetRouteInfoByTopic, QueryAssignment, SetMessageRequestMode};
+use protocol::operation::{GetAllMessageRequestMode, GetRouteInfoByTopic, QueryAssignment, SetMessageRequestMode};
 use protocol::response_code::{SUBSCRIPTION_GROUP_NOT_EXIST, SUCCESS, TOPIC_NOT_EXIST};
 use protocol::sys_flag::perm;
 use remoting::client::Client;
@@ -89,6 +89,12 @@ impl Processor<QueryAssignment> for QueryAssignmentProcessor {
             let assignments = queues.map(|queues| queues.into_iter().map(assignment).collect());
             Reply::body(encode(&QueryAssignmentResponseBody { message_queue_assignments: assignments }))
         }))
+    }
+}
+
+impl Processor<GetAllMessageRequestMode> for QueryAssignmentProcessor {
+    fn process(&self, _: Request<NoHeader>) -> Outcome {
+        Reply::body(encode(&self.parts.modes.snapshot())).into()
     }
 }
 

@@ -48,6 +48,7 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                     self.topics.announce_again();
                 }
                 self.store.set_retention(&store_config(&self.config.get()));
+                self.store.set_read_ahead(self.config.get().store.data_read_ahead_enable);
                 self.timer.apply(&self.config.get());
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),

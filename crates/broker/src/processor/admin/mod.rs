@@ -1,9 +1,11 @@
 //! Administration, one file per noun.
 
 pub mod client;
+pub mod cold_data;
 pub mod config;
 pub mod group;
 pub mod offset;
+pub mod reset_offset;
 pub mod runtime;
 pub mod stats;
 pub mod timer;

@@ -24,7 +24,7 @@ use protocol::operation::{
     CleanUnusedTopic, DeleteTopicInBroker, GetAllTopicConfig, GetSystemTopicListFromBroker, GetTopicConfig,
     GetTopicStatsInfo, UpdateAndCreateTopic, UpdateAndCreateTopicList,
 };
-use protocol::response_code::INVALID_PARAMETER;
+use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR, TOPIC_NOT_EXIST};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::{BTreeMap, HashSet};
@@ -85,13 +85,30 @@ impl Processor<UpdateAndCreateTopic> for TopicAdmin {
 impl Processor<UpdateAndCreateTopicList> for TopicAdmin {
     fn process(&self, request: Request<NoHeader>) -> Outcome {
         match json::from_slice::<CreateTopicListRequestBody>(&request.body) {
-            Ok(body) => self.create(body.topic_config_list),
+            Ok(body) => match body.topic_config_list.into_iter().map(|config| self.altered(config)).collect() {
+                Ok(configs) => self.create(configs),
+                // Java's code for this request, where 17 answers INVALID_PARAMETER.
+                Err(remark) => Reply::error(SYSTEM_ERROR, remark).into(),
+            },
             Err(error) => bad_body(error).into(),
         }
     }
 }
 
 impl TopicAdmin {
+    /// A topic of a list, whose attributes are changes: `+key` with a value, `-key`.
+    fn altered(&self, config: TopicConfig) -> Result<TopicConfig, String> {
+        let old = self.topics.get(&config.topic_name);
+        let base = old.as_ref().map(|old| old.attributes.clone()).unwrap_or_default();
+        let changes = config.attributes.iter().map(|(key, value)| match key.starts_with('-') {
+            true => key.clone(),
+            false => format!("{key}={value}"),
+        });
+        let changes: Vec<_> = changes.collect();
+        let attributes = alter_attributes(base, &changes.join(","), old.is_none())?;
+        Ok(TopicConfig { attributes, ..config })
+    }
+
     fn create(&self, configs: Vec<TopicConfig>) -> Outcome {
         match self.put(configs) {
             Ok(change) => {
@@ -180,7 +197,10 @@ impl Processor<GetTopicConfig> for TopicAdmin {
             Some(config) => {
                 Reply::body(encode(&TopicConfigAndQueueMapping { config: TopicConfig::clone(&config) })).into()
             }
-            None => topic_not_exist(&request.header.topic, "").into(),
+            None => {
+                let remark = format!("No topic in this broker. topic: {}", request.header.topic);
+                Reply::error(TOPIC_NOT_EXIST, remark).into()
+            }
         }
     }
 }
@@ -270,7 +290,11 @@ fn alter_attributes(
                 (key, Some(value))
             }
             (_, Some(key)) if !create => (key, None),
-            _ => return Err(format!("attribute {change}: only +key=value is allowed while creating a topic")),
+            // Java cuts the sign off, also where there is none.
+            _ => {
+                let key: String = change.split('=').next().unwrap_or_default().chars().skip(1).collect();
+                return Err(format!("only add attribute is supported while creating topic. key: {key} (of {change})"));
+            }
         };
         let Some((_, changeable)) = KNOWN.iter().find(|(known, _)| *known == key) else {
             return Err(format!("unsupported key: {key}"));
