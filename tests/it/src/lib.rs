@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod link;
 pub mod load;
 pub mod lone;
+pub mod pair;
 pub mod pop;
 pub mod ports;
 pub mod process;
