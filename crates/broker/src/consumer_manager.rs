@@ -9,6 +9,7 @@ use protocol::body::client::{
 use remoting::channel::Channel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A subscription that requests bring along again and again is remembered anew after so long, ms: well before it expires.
 const REFRESH_MS: i64 = 60_000;
@@ -66,6 +67,8 @@ struct Group {
 #[derive(Debug, Default)]
 pub struct ConsumerManager {
     groups: RwLock<HashMap<String, Group>>,
+    /// Whether any group has ever consumed by broadcast: spares the pulls of others the look-up.
+    broadcasting: AtomicBool,
     /// Subscriptions of pulls that bring their own, by group and topic.
     compensated: RwLock<HashMap<String, BTreeMap<String, SubscriptionData>>>,
 }
@@ -82,6 +85,9 @@ impl ConsumerManager {
         let group = groups.entry(data.group_name.clone()).or_default();
         group.consume_type = data.consume_type;
         group.message_model = data.message_model;
+        if data.message_model == MessageModel::Broadcasting {
+            self.broadcasting.store(true, Ordering::Relaxed);
+        }
         group.consume_from_where = data.consume_from_where;
         let mut changed = group.put_client(client);
         if !without_sub {
@@ -173,6 +179,18 @@ impl ConsumerManager {
     pub fn client(&self, group: &str, client_id: &str) -> Option<ClientChannelInfo> {
         let groups = self.groups.read();
         groups.get(group)?.clients.values().find(|client| client.client_id == client_id).cloned()
+    }
+
+    /// The id of the client of a broadcasting group of push consumers behind a connection.
+    pub fn broadcast_client(&self, group: &str, channel: &Channel) -> Option<String> {
+        if !self.broadcasting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let groups = self.groups.read();
+        let group = groups.get(group).filter(|group| {
+            group.message_model == MessageModel::Broadcasting && group.consume_type == ConsumeType::ConsumePassively
+        });
+        group?.clients.get(&channel.id()).map(|client| client.client_id.clone())
     }
 
     /// All clients of a group.

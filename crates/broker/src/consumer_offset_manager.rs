@@ -18,7 +18,7 @@ const VERSION_STEP: u64 = 500;
 /// Of a light queue.
 const LMQ_QUEUE_ID: i32 = 0;
 
-/// The file, and the answer to GET_ALL_CONSUMER_OFFSET.
+/// The file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsumerOffsets {
@@ -29,6 +29,20 @@ pub struct ConsumerOffsets {
     pub lmq_offset_table: Option<BTreeMap<String, i64>>,
     /// Next message to consume, by `topic@group` and queue.
     pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+}
+
+/// The answer to GET_ALL_CONSUMER_OFFSET: the file, and what Java adds to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllConsumerOffsets {
+    /// Version of the table.
+    pub data_version: DataVersion,
+    /// Topics in which a group has offsets.
+    pub group_topic_map: BTreeMap<String, BTreeSet<String>>,
+    /// Next message to consume, by `topic@group` and queue.
+    pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Where the last pull ended, by `topic@group` and queue.
+    pub pull_offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
 }
 
 type Queues = HashMap<i32, i64>;
@@ -73,8 +87,8 @@ impl ConsumerOffsetManager {
         let light = loaded.lmq_offset_table.unwrap_or_default().into_iter();
         let light = light.map(|(key, offset)| (key, BTreeMap::from([(LMQ_QUEUE_ID, offset)])));
         for (key, queues) in loaded.offset_table.into_iter().chain(light) {
-            // Group names cannot hold the separator; topics of old releases might.
-            if let Some((topic, group)) = key.rsplit_once(SEPARATOR) {
+            // Names of topics cannot hold the separator; groups that stand for broadcast offsets do.
+            if let Some((topic, group)) = key.split_once(SEPARATOR) {
                 let topics = state.offsets.entry(group.to_owned()).or_default();
                 topics.insert(topic.to_owned(), queues.into_iter().collect());
             }
@@ -159,10 +173,11 @@ impl ConsumerOffsetManager {
         state.offsets.get(group).into_iter().flat_map(|topics| topics.keys().cloned()).collect()
     }
 
-    /// Groups that have offsets in a topic.
+    /// Groups that have offsets in a topic, without those that stand for broadcast offsets.
     pub fn groups_of(&self, topic: &str) -> BTreeSet<String> {
         let state = self.state.read();
-        state.offsets.iter().filter(|(_, topics)| topics.contains_key(topic)).map(|(group, _)| group.clone()).collect()
+        let of_topic = state.offsets.iter().filter(|(_, topics)| topics.contains_key(topic));
+        of_topic.filter(|(group, _)| !group.contains(SEPARATOR)).map(|(group, _)| group.clone()).collect()
     }
 
     /// Copies the offsets of one group in a topic to another group.
@@ -213,6 +228,18 @@ impl ConsumerOffsetManager {
         ConsumerOffsets { data_version: state.version, lmq_offset_table, offset_table: table }
     }
 
+    /// The whole table as administrators see it.
+    pub fn shown(&self) -> AllConsumerOffsets {
+        let state = self.state.read();
+        let groups = state.offsets.iter().filter(|(group, _)| !group.contains(SEPARATOR));
+        AllConsumerOffsets {
+            data_version: state.version,
+            group_topic_map: groups.map(|(group, topics)| (group.clone(), topics.keys().cloned().collect())).collect(),
+            offset_table: written(&state.offsets),
+            pull_offset_table: written(&state.pulled),
+        }
+    }
+
     /// How many changes there were: tells a persisting service whether there is anything to write.
     pub fn changes(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
@@ -228,6 +255,18 @@ impl State {
     fn tables(&mut self) -> [&mut Table; 3] {
         [&mut self.offsets, &mut self.resets, &mut self.pulled]
     }
+}
+
+/// A table with the keys that it has in files.
+fn written(table: &Table) -> BTreeMap<String, BTreeMap<i32, i64>> {
+    let mut all = BTreeMap::new();
+    for (group, topics) in table {
+        for (topic, queues) in topics {
+            let queues = queues.iter().map(|(queue, offset)| (*queue, *offset)).collect();
+            all.insert(format!("{topic}{SEPARATOR}{group}"), queues);
+        }
+    }
+    all
 }
 
 fn lookup(table: &Table, group: &str, topic: &str, queue_id: i32) -> Option<i64> {

@@ -6,7 +6,9 @@
 
 pub mod announcements;
 pub mod boot;
+pub mod broadcast_offset_manager;
 pub mod broker_stats;
+pub mod cold_data;
 pub mod config;
 pub mod config_manager;
 pub mod consumer_manager;

@@ -1,7 +1,9 @@
 //! The composition root: opens the parts in order. Parts form a DAG; none holds a handler, a service or [`Parts`].
 
 use crate::announcements::Announcements;
+use crate::broadcast_offset_manager::BroadcastOffsetManager;
 use crate::broker_stats::BrokerStats;
+use crate::cold_data::ColdDataControl;
 use crate::config::{BrokerOptions, FlushDiskType};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
@@ -64,6 +66,10 @@ pub struct Parts {
     pub groups: Arc<SubscriptionGroupManager>,
     /// Offsets of groups.
     pub offsets: Arc<ConsumerOffsetManager>,
+    /// Where clients of broadcasting groups are.
+    pub broadcasts: Arc<BroadcastOffsetManager>,
+    /// Who reads cold data.
+    pub cold: Arc<ColdDataControl>,
     /// Expressions that consumers filter by.
     pub filters: Arc<ConsumerFilterManager>,
     /// Connected consumers.
@@ -174,6 +180,7 @@ impl Parts {
         }
         let missing = metadata::missing(&root);
         let store = Arc::new(MessageStore::open(config_of_store, Arc::new(arrivals))?);
+        store.set_read_ahead(options.store.data_read_ahead_enable);
         if store.status().max_offset > 0 {
             warn_of_missing(&root, &missing, &store);
         }
@@ -195,6 +202,8 @@ impl Parts {
             pop: Arc::new(pop),
             modes: Arc::new(RequestModeManager::open(&root)?),
             mappings: Arc::new(TopicQueueMappingManager::open(&root, &options.broker.broker_name)?),
+            broadcasts: Arc::default(),
+            cold: Arc::default(),
             consumers: Arc::new(ConsumerManager::new()),
             producers: Arc::new(ProducerManager::new()),
             locks: Arc::new(RebalanceLockManager::new(lock_max_live_ms)),

@@ -97,7 +97,8 @@ impl ProducerManager {
             client_id: client.client_id.clone(),
             language: client.language.name().to_owned(),
             last_update_timestamp: client.last_update_timestamp,
-            remote_ip: client.channel.peer().to_string(),
+            // As Java writes an address without a name.
+            remote_ip: format!("/{}", client.channel.peer()),
             version: client.version,
         };
         let groups = self.groups.read();

@@ -3,9 +3,11 @@
 use crate::parts::Parts;
 use crate::processor::ack_message::AckMessageProcessor;
 use crate::processor::admin::client::ClientAdmin;
+use crate::processor::admin::cold_data::ColdDataAdmin;
 use crate::processor::admin::config::ConfigAdmin;
 use crate::processor::admin::group::GroupAdmin;
 use crate::processor::admin::offset::OffsetAdmin;
+use crate::processor::admin::reset_offset::ResetOffsetAdmin;
 use crate::processor::admin::runtime::RuntimeAdmin;
 use crate::processor::admin::static_topic::StaticTopicAdmin;
 use crate::processor::admin::stats::StatsAdmin;
@@ -66,6 +68,9 @@ impl BrokerRoutes {
             consumers: p.consumers.clone(),
             filters: p.filters.clone(),
             offsets: p.offsets.clone(),
+            broadcasts: p.broadcasts.clone(),
+            cold: p.cold.clone(),
+            cold_holds: PullParts::cold_holds(),
             hold: p.hold.clone(),
             stats: p.stats.clone(),
             config: p.config.clone(),
@@ -267,8 +272,16 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane, consumer: Arc<ConsumerManagePro
         offsets: p.offsets.clone(),
         schedule: p.schedule.clone(),
         topics: p.topics.clone(),
+        consumers: p.consumers.clone(),
+        config: p.config.clone(),
+    });
+    let reset = Arc::new(ResetOffsetAdmin {
+        store: p.store.clone(),
+        offsets: p.offsets.clone(),
+        topics: p.topics.clone(),
         groups: p.groups.clone(),
         consumers: p.consumers.clone(),
+        pop: p.pop.clone(),
         config: p.config.clone(),
     });
     let logic = Arc::new(LogicOffsets {
@@ -305,7 +318,8 @@ fn admin(p: &Parts, routes: Routes, lane: &Lane, consumer: Arc<ConsumerManagePro
         .on::<GetEarliestMsgStoretime>(lane.clone(), logic)
         .on::<GetAllConsumerOffset>(lane.clone(), offset.clone())
         .on::<GetAllDelayOffset>(lane.clone(), offset.clone())
-        .on::<InvokeBrokerToResetOffset>(lane.clone(), offset.clone())
+        .on::<InvokeBrokerToResetOffset>(lane.clone(), reset.clone())
+        .on::<InvokeBrokerToGetConsumerStatus>(lane.clone(), reset)
         .on::<CloneGroupOffset>(lane.clone(), offset.clone())
         .on::<QueryCorrectionOffset>(lane.clone(), offset.clone())
         .on::<QueryConsumeTimeSpan>(lane.clone(), offset);
@@ -344,10 +358,17 @@ fn operation(p: &Parts, routes: Routes, lane: &Lane) -> Routes {
     let client = Arc::new(ClientAdmin {
         consumers: p.consumers.clone(),
         producers: p.producers.clone(),
+        topics: p.topics.clone(),
+        groups: p.groups.clone(),
         store: p.store.clone(),
         config: p.config.clone(),
     });
+    let cold = Arc::new(ColdDataAdmin { cold: p.cold.clone(), store: p.store.clone(), config: p.config.clone() });
     routes
+        .on::<UpdateColdDataFlowCtrConfig>(lane.clone(), cold.clone())
+        .on::<RemoveColdDataFlowCtrConfig>(lane.clone(), cold.clone())
+        .on::<GetColdDataFlowCtrInfo>(lane.clone(), cold.clone())
+        .on::<SetCommitLogReadMode>(lane.clone(), cold)
         .on::<GetConsumeStats>(lane.clone(), stats.clone())
         .on::<GetBrokerConsumeStats>(lane.clone(), stats.clone())
         .on::<ViewBrokerStatsData>(lane.clone(), stats)

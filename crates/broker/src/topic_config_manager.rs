@@ -9,7 +9,7 @@ use protocol::body::topic::{DataVersion, TopicConfig, TopicConfigSerializeWrappe
 use protocol::names;
 use protocol::sys_flag::perm;
 use remoting::clock;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -125,9 +125,11 @@ impl TopicConfigManager {
         names::is_system_topic(topic) || self.state.read().system.iter().any(|name| name == topic)
     }
 
-    /// Names of the topics that the broker made for itself.
+    /// Names of the topics that belong to RocketMQ itself, whether this broker has them or not.
     pub fn system_names(&self) -> Vec<String> {
-        self.state.read().system.clone()
+        let own = self.state.read().system.clone();
+        let known = names::SYSTEM_TOPICS.iter().map(|name| (*name).to_owned());
+        own.into_iter().chain(known).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The whole table as it is persisted and registered.

@@ -208,8 +208,8 @@ impl Peer<'_> {
         let header = UpdateConsumerOffsetRequestHeader {
             consumer_group: GROUP.into(),
             topic: TOPIC.into(),
-            queue_id,
-            commit_offset,
+            queue_id: Some(queue_id),
+            commit_offset: Some(commit_offset),
         };
         self.call::<UpdateConsumerOffset>(&header, Bytes::new()).await
     }

@@ -165,8 +165,8 @@ impl BrokerApi {
         let header = UpdateConsumerOffsetRequestHeader {
             consumer_group: group.into(),
             topic: queue.topic.as_str().into(),
-            queue_id: queue.queue_id,
-            commit_offset,
+            queue_id: Some(queue.queue_id),
+            commit_offset: Some(commit_offset),
         };
         if oneway {
             return self.oneway::<UpdateConsumerOffset>(addr, &header, Bytes::new()).await;

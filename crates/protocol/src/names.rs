@@ -45,7 +45,8 @@ const TOPIC_MAX_LEN: usize = 127;
 const RETRY_OR_DLQ_TOPIC_MAX_LEN: usize = 255;
 const GROUP_MAX_LEN: usize = 120;
 
-const SYSTEM_TOPICS: [&str; 12] = [
+/// Topics that belong to RocketMQ itself on every broker.
+pub const SYSTEM_TOPICS: [&str; 12] = [
     AUTO_CREATE_TOPIC_KEY_TOPIC,
     SCHEDULE_TOPIC,
     BENCHMARK_TOPIC,

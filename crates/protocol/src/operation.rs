@@ -139,6 +139,10 @@ operations! {
     CleanExpiredConsumeQueue = 306, NoHeader => NoHeader;
     CleanUnusedTopic = 316, NoHeader => NoHeader;
     DeleteExpiredCommitLog = 329, NoHeader => NoHeader;
+    UpdateColdDataFlowCtrConfig = 2001, NoHeader => NoHeader;
+    RemoveColdDataFlowCtrConfig = 2002, NoHeader => NoHeader;
+    GetColdDataFlowCtrInfo = 2003, NoHeader => NoHeader;
+    SetCommitLogReadMode = 2004, SetCommitLogReadModeRequestHeader => NoHeader;
     ResumeCheckHalfMessage = 323, ResumeCheckHalfMessageRequestHeader => NoHeader;
 
     // To the nameserver.

@@ -14,7 +14,7 @@ use crate::core::Counters;
 use crate::lookup::Lookup;
 use crate::mmap::MappedSlice;
 use crate::read::{
-    Boundary, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter, QueryResult, QueueUnit,
+    Boundary, ColdArea, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter, QueryResult, QueueUnit,
 };
 use crate::record::{Step, step};
 use crate::store::MessageStore;
@@ -37,6 +37,7 @@ impl MessageStore {
             max_offset: 0,
             suggest_pulling_from_slave: false,
             filtered: 0,
+            cold_bytes: 0,
         };
         if self.get_compacted(query, &mut result) {
         } else if let Some(queue) = self.find(query.topic, query.queue_id) {
@@ -116,6 +117,10 @@ impl MessageStore {
                 if !self.queues.ext().passes(queue, unit.tags_code, filter) {
                     continue;
                 }
+                // Asked before the record is looked at, which brings it into memory.
+                if query.cold.is_some_and(|area| self.is_cold(area, log_end, physical_offset, unit.size)) {
+                    result.cold_bytes += u64::try_from(unit.size).unwrap_or(0);
+                }
                 // What this process wrote and still has in memory is as it was put; what came from the disk may not be.
                 let closely = !in_memory || physical_offset < self.log.opened_at();
                 let found = Lookup::of(&self.log, queue, &unit, queue_offset, closely);
@@ -153,6 +158,29 @@ impl MessageStore {
         }
         result.suggest_pulling_from_slave = log_end.saturating_sub(last_physical_offset) > limits.memory;
         Ok(())
+    }
+
+    fn is_cold(&self, area: ColdArea, log_end: u64, physical_offset: u64, size: i32) -> bool {
+        let hot = (self.total_memory / 100).saturating_mul(u64::from(area.hot_ratio));
+        log_end.saturating_sub(physical_offset) > hot && !(area.ask_kernel && self.is_resident(physical_offset, size))
+    }
+
+    fn is_resident(&self, physical_offset: u64, size: i32) -> bool {
+        let (file, size) = (self.log.files().find(physical_offset), u32::try_from(size).unwrap_or(0));
+        file.is_some_and(|file| file.is_resident(physical_offset - file.first_offset(), size))
+    }
+
+    /// Whether the message at a position lies in the cold area, whatever the kernel has of it.
+    pub fn in_cold_area(&self, topic: &str, queue_id: i32, queue_offset: i64, hot_ratio: u8) -> bool {
+        let entry = self.find(topic, queue_id).and_then(|queue| self.entry(&queue, queue_offset));
+        let offset = entry.and_then(|entry| u64::try_from(entry.unit.physical_offset).ok());
+        let area = ColdArea { hot_ratio, ask_kernel: false };
+        offset.is_some_and(|offset| self.is_cold(area, self.log.wrote(), offset, 0))
+    }
+
+    /// Whether the kernel may read ahead in the commit log; if not, each page is read by itself.
+    pub fn set_read_ahead(&self, enabled: bool) {
+        self.log.files().set_read_ahead(enabled);
     }
 
     /// Everything before it in the log has been put, as a physical offset.
@@ -244,11 +272,7 @@ impl MessageStore {
         let Some(entry) = self.find(topic, queue_id).and_then(|queue| self.entry(&queue, queue_offset)) else {
             return false;
         };
-        let unit = entry.unit;
-        let (Ok(offset), Ok(len)) = (u64::try_from(unit.physical_offset), u32::try_from(unit.size)) else {
-            return false;
-        };
-        self.log.files().find(offset).is_some_and(|file| file.is_resident(offset - file.first_offset(), len))
+        u64::try_from(entry.unit.physical_offset).is_ok_and(|offset| self.is_resident(offset, entry.unit.size))
     }
 
     /// The record that starts at `physical_offset`; `None` when there is none.

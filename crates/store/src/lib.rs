@@ -110,7 +110,7 @@ pub use lmq::{LMQ_PREFIX, is_lmq};
 pub use message::{Arrival, ArrivedProperties, Message, MessageArrivingListener, NoListener, PutResult};
 pub use mmap::MappedSlice;
 pub use read::{
-    AllMessages, Boundary, Extension, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter,
+    AllMessages, Boundary, ColdArea, Extension, GetMessageStatus, GetQuery, GetResult, MAX_PULL_BYTES, MessageFilter,
     QueryResult, QueueUnit,
 };
 pub use status::{DiskStatus, StoreStatus};

@@ -1,6 +1,7 @@
 //! The files of the commit log, oldest first: found by offset without a lock, listed anew when one comes or goes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -10,12 +11,13 @@ use crate::mmap::{MappedFile, MappedSlice};
 pub(crate) struct MappedFileQueue {
     file_bytes: u64,
     files: ArcSwap<Vec<Arc<MappedFile>>>,
+    read_ahead: AtomicBool,
 }
 
 impl MappedFileQueue {
     /// `files` in order and without gaps.
     pub(crate) fn new(file_bytes: u64, files: Vec<Arc<MappedFile>>) -> Self {
-        MappedFileQueue { file_bytes, files: ArcSwap::from_pointee(files) }
+        MappedFileQueue { file_bytes, files: ArcSwap::from_pointee(files), read_ahead: AtomicBool::new(true) }
     }
 
     pub(crate) fn files(&self) -> Arc<Vec<Arc<MappedFile>>> {
@@ -27,7 +29,17 @@ impl MappedFileQueue {
     }
 
     pub(crate) fn push(&self, file: &Arc<MappedFile>) {
+        if !self.read_ahead.load(Ordering::Relaxed) {
+            file.set_read_ahead(false);
+        }
         self.files.rcu(|files| files.iter().chain([file]).cloned().collect::<Vec<_>>());
+    }
+
+    /// Whether the kernel may read ahead, in these files and in those to come.
+    pub(crate) fn set_read_ahead(&self, enabled: bool) {
+        if self.read_ahead.swap(enabled, Ordering::Relaxed) != enabled {
+            self.files.load().iter().for_each(|file| file.set_read_ahead(enabled));
+        }
     }
 
     /// Takes the oldest file out of the list.

@@ -116,6 +116,11 @@ impl MappedFile {
         }
     }
 
+    /// Tells the kernel whether to read ahead. Advice: where it is not taken, nothing is lost.
+    pub(crate) fn set_read_ahead(&self, enabled: bool) {
+        let _ = self.map.advise(if enabled { Advice::Normal } else { Advice::Random });
+    }
+
     /// Whether all pages of a range are in memory.
     pub(crate) fn is_resident(&self, position: u64, len: u32) -> bool {
         let page = 4096;

@@ -17,13 +17,24 @@ pub struct GetQuery<'a> {
     pub max_num: usize,
     /// Most bytes wanted; at least one message is returned whatever its size.
     pub max_bytes: usize,
+    /// What counts as cold; [`GetResult::cold_bytes`] is reckoned only with it.
+    pub cold: Option<ColdArea>,
+}
+
+/// Messages that lie so far behind the end of the log that reading them takes a disk's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColdArea {
+    /// Messages behind the end by more than so many percent of the machine's memory are cold.
+    pub hot_ratio: u8,
+    /// Of those, only the ones that the kernel does not have in memory.
+    pub ask_kernel: bool,
 }
 
 impl<'a> GetQuery<'a> {
     /// Up to `max_num` messages from `queue_offset` on, bytes limited by the store alone.
     #[must_use]
     pub fn new(topic: &'a str, queue_id: i32, queue_offset: i64, max_num: usize) -> Self {
-        GetQuery { topic, queue_id, queue_offset, max_num, max_bytes: MAX_PULL_BYTES }
+        GetQuery { topic, queue_id, queue_offset, max_num, max_bytes: MAX_PULL_BYTES, cold: None }
     }
 }
 
@@ -75,6 +86,8 @@ pub struct GetResult {
     pub suggest_pulling_from_slave: bool,
     /// Messages that [`MessageFilter::by_record`] refused.
     pub filtered: usize,
+    /// Bytes of messages that were cold before they were read, those that the filter refused too.
+    pub cold_bytes: u64,
 }
 
 /// Decides which messages a get returns.

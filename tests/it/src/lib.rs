@@ -17,6 +17,7 @@ pub mod link;
 pub mod load;
 pub mod lone;
 pub mod model;
+pub mod pair;
 pub mod pop;
 pub mod ports;
 pub mod process;

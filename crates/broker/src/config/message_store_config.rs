@@ -215,8 +215,8 @@ daemon::options! {
         maxConsumeQueueScan => max_consume_queue_scan: i32 = 20_000; Count, Live, T, "lag estimation";
         sampleCountThreshold => sample_count_threshold: i32 = 5000; Count, Live, T, "sampled count for lag estimates";
         coldDataFlowControlEnable => cold_data_flow_control_enable: bool = false; Plain, Live, Y, "throttle groups reading cold data";
-        coldDataScanEnable => cold_data_scan_enable: bool = false; Plain, Boot, N, "ask the kernel which pages are in memory";
-        dataReadAheadEnable => data_read_ahead_enable: bool = true; Plain, Boot, N, "kernel read-ahead of the commit log";
+        coldDataScanEnable => cold_data_scan_enable: bool = false; Plain, Live, Y, "ask the kernel which pages are in memory";
+        dataReadAheadEnable => data_read_ahead_enable: bool = true; Plain, Live, Y, "kernel read-ahead of the commit log";
         timerColdDataCheckIntervalMs => timer_cold_data_check_interval_ms: i32 = 60 * 1000; Ms, Boot, N, "period of the cold data check";
         sampleSteps => sample_steps: i32 = 32; Count, Boot, N, "pages between samples of the cold data check";
         accessMessageInMemoryHotRatio => access_message_in_memory_hot_ratio: i32 [0, 100] = 26; Percent, Live, Y, "% of memory counted as hot for redirect/cold checks";

@@ -12,7 +12,9 @@ use protocol::header::offset::{
     OffsetResponseHeader, QueryConsumerOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
 };
 use protocol::operation::{GetConsumerListByGroup, QueryConsumerOffset, UpdateConsumerOffset};
-use protocol::response_code::{QUERY_NOT_FOUND, SUBSCRIPTION_GROUP_NOT_EXIST, SYSTEM_ERROR, TOPIC_NOT_EXIST};
+use protocol::response_code::{
+    INVALID_PARAMETER, QUERY_NOT_FOUND, SUBSCRIPTION_GROUP_NOT_EXIST, SYSTEM_ERROR, TOPIC_NOT_EXIST,
+};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::sync::Arc;
@@ -50,16 +52,19 @@ impl Processor<UpdateConsumerOffset> for ConsumerManageProcessor {
         let header = &request.header;
         let (group, topic) = (&header.consumer_group, &header.topic);
         let options = self.config.get();
-        if !self.groups.contains(group, options.broker.auto_create_subscription_group) {
+        if self.groups.get(group).is_none() {
             return Reply::error(SUBSCRIPTION_GROUP_NOT_EXIST, format!("Group {group} not exist!")).into();
         }
         if self.topics.get(topic).is_none() {
             return Reply::error(TOPIC_NOT_EXIST, format!("Topic {topic} not exist!")).into();
         }
-        if options.broker.use_server_side_reset_offset && self.offsets.has_reset(group, topic, header.queue_id) {
+        let missing = |what| Reply::error(INVALID_PARAMETER, format!("{what} is null, topic is {topic}")).into();
+        let Some(queue_id) = header.queue_id else { return missing("QueueId") };
+        let Some(offset) = header.commit_offset else { return missing("Offset") };
+        if options.broker.use_server_side_reset_offset && self.offsets.has_reset(group, topic, queue_id) {
             return Reply::success().with_remark("Offset has been previously reset").into();
         }
-        self.offsets.commit(group, topic, header.queue_id, header.commit_offset);
+        self.offsets.commit(group, topic, queue_id, offset);
         Reply::success().into()
     }
 }
@@ -68,7 +73,9 @@ impl Processor<QueryConsumerOffset> for ConsumerManageProcessor {
     fn process(&self, request: Request<QueryConsumerOffsetRequestHeader>) -> Outcome<OffsetResponseHeader> {
         let header = &request.header;
         let (topic, queue_id): (&str, i32) = (&header.topic, header.queue_id);
-        if let Some(offset) = self.offsets.query(&header.consumer_group, topic, queue_id) {
+        // A negative one may have been committed, and counts for none.
+        if let Some(offset) = self.offsets.query(&header.consumer_group, topic, queue_id).filter(|offset| *offset >= 0)
+        {
             return Reply::ok(OffsetResponseHeader { offset }).into();
         }
         if header.set_zero_if_not_found == Some(false) {

@@ -14,6 +14,7 @@ mod pop_checks;
 pub mod pop_message;
 mod pop_queue;
 mod priority;
+mod pull_control;
 pub mod pull_message;
 pub mod query_assignment;
 pub mod query_message;

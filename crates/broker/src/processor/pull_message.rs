@@ -1,6 +1,9 @@
 //! Pulls: codes 11 and 361. Source: broker/processor/PullMessageProcessor.java, DefaultPullMessageResultHandler.java.
 
+use super::pull_control::cold_area;
+use crate::broadcast_offset_manager::BroadcastOffsetManager;
 use crate::broker_stats::{BrokerStats, names as stat};
+use crate::cold_data::ColdDataControl;
 use crate::config::{BrokerConfig, BrokerOptions};
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
@@ -28,6 +31,7 @@ use remoting::clock;
 use remoting::reply::{Outcome, Reply, ReplySlot, Request};
 use std::sync::Arc;
 use store::{GetMessageStatus, GetQuery, GetResult, MessageStore};
+use tokio::sync::Semaphore;
 
 /// An answer to a pull.
 pub(crate) type PullReply = Reply<PullMessageResponseHeader>;
@@ -51,6 +55,12 @@ pub struct PullParts {
     pub filters: Arc<ConsumerFilterManager>,
     /// Offsets committed along with pulls.
     pub offsets: Arc<ConsumerOffsetManager>,
+    /// Where clients of broadcasting groups are.
+    pub broadcasts: Arc<BroadcastOffsetManager>,
+    /// Who reads cold data.
+    pub cold: Arc<ColdDataControl>,
+    /// Pulls that wait because of it.
+    pub cold_holds: Arc<Semaphore>,
     /// Pulls that wait.
     pub hold: Arc<PullRequestHold>,
     /// Counters.
@@ -104,9 +114,24 @@ impl PullParts {
             Ok(allowed) => allowed,
             Err(reply) => return reply.into(),
         };
+        if options.store.cold_data_flow_control_enable
+            && let Some(outcome) = PullParts::held_for_cold_data(parts, &request, &options)
+        {
+            return outcome;
+        }
+        let broadcast = parts.broadcast_client(header, &request.channel, &options);
         // Before the queue is read, since a pending reset must win over what the consumer still believes.
         parts.commit(header);
-        let reply = translated(logic.as_deref(), header, parts.get(header, &allowed, &options));
+        let begin = broadcast.as_ref().and_then(|client| parts.broadcast_begin(header, client));
+        let reply = match begin {
+            // Java's broker names no range then.
+            Some(offset) => parts.offset_reset(header, &allowed, offset, (0, 0)),
+            None => parts.get(header, &allowed, &options),
+        };
+        if let Some(client) = broadcast {
+            parts.broadcast_pulled(header, &client, &reply);
+        }
+        let reply = translated(logic.as_deref(), header, reply);
         let may_wait = header.sys_flag & pull_flag::SUSPEND != 0;
         if reply.code != PULL_NOT_FOUND || !may_wait {
             return reply.into();
@@ -162,7 +187,7 @@ impl PullParts {
     }
 
     /// Everything is looked at anew.
-    fn resumed(&self, header: &PullMessageRequestHeader, code: i32) -> PullReply {
+    pub(super) fn resumed(&self, header: &PullMessageRequestHeader, code: i32) -> PullReply {
         let options = self.config.get();
         match self.check(header, code, &options) {
             Ok(allowed) => self.get(header, &allowed, &options),
@@ -284,20 +309,17 @@ impl PullParts {
         if options.broker.use_server_side_reset_offset
             && let Some(offset) = self.offsets.take_reset(&header.consumer_group, topic, queue_id)
         {
-            let header = PullMessageResponseHeader {
-                next_begin_offset: offset,
-                min_offset: self.store.min_offset(topic, queue_id),
-                max_offset: self.store.max_offset(topic, queue_id),
-                ..self.response_header(header, allowed, 0)
-            };
-            return Reply { code: PULL_OFFSET_MOVED, ..Reply::ok(header).with_remark("OFFSET_RESET") };
+            let range = (self.store.min_offset(topic, queue_id), self.store.max_offset(topic, queue_id));
+            return self.offset_reset(header, allowed, offset, range);
         }
         let query = GetQuery {
+            cold: cold_area(options),
             max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX),
             ..GetQuery::new(topic, queue_id, header.queue_offset, usize::try_from(header.max_msg_nums).unwrap_or(0))
         };
         let result = self.store.get(&query, &allowed.filter);
         self.offsets.commit_pull(&header.consumer_group, topic, queue_id, result.next_begin_offset);
+        self.read_cold(&header.consumer_group, result.cold_bytes, options);
         let suggest = match options.broker.slave_read_enable {
             true if result.suggest_pulling_from_slave => allowed.group.which_broker_when_consume_slowly,
             true => allowed.group.broker_id,
@@ -323,6 +345,25 @@ impl PullParts {
             }
             _ => reply,
         }
+    }
+
+    /// Tells the consumer to go on somewhere else.
+    fn offset_reset(
+        &self,
+        header: &PullMessageRequestHeader,
+        allowed: &Allowed,
+        offset: i64,
+        range: (i64, i64),
+    ) -> PullReply {
+        self.offsets.commit_pull(&header.consumer_group, &header.topic, header.queue_id, offset);
+        let (min_offset, max_offset) = range;
+        let header = PullMessageResponseHeader {
+            next_begin_offset: offset,
+            min_offset,
+            max_offset,
+            ..self.response_header(header, allowed, 0)
+        };
+        Reply { code: PULL_OFFSET_MOVED, ..Reply::ok(header).with_remark("OFFSET_RESET") }
     }
 
     fn response_header(

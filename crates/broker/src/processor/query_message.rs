@@ -37,16 +37,20 @@ pub struct QueryMessageProcessor {
 impl Processor<QueryMessage> for QueryMessageProcessor {
     fn process(&self, request: Request<QueryMessageRequestHeader>) -> Outcome<QueryMessageResponseHeader> {
         let header = &request.header;
+        if header.max_num < 0 {
+            return Reply::error(SYSTEM_ERROR, format!("maxNum={} is negative", header.max_num)).into();
+        }
         let most = match header.unique_key_query {
             true => UNIQUE_KEY_MAX,
             false => usize::try_from(header.max_num).unwrap_or(0),
         };
         let (begin, end) = (header.begin_timestamp, header.end_timestamp);
         let found = self.store.query_by_key(&header.topic, &header.key, most, begin, end);
-        let response = QueryMessageResponseHeader {
-            index_last_update_timestamp: found.index_last_update_timestamp,
-            index_last_update_phyoffset: found.index_last_update_phyoffset,
+        let (index_last_update_timestamp, index_last_update_phyoffset) = match found.messages.is_empty() {
+            true => (0, 0),
+            false => (found.index_last_update_timestamp, found.index_last_update_phyoffset),
         };
+        let response = QueryMessageResponseHeader { index_last_update_timestamp, index_last_update_phyoffset };
         if found.messages.is_empty() {
             let remark = "can not find message, maybe time range not correct";
             return Reply { code: QUERY_NOT_FOUND, ..Reply::ok(response).with_remark(remark) }.into();

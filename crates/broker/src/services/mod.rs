@@ -52,6 +52,8 @@ impl Services {
             topics: parts.topics.clone(),
             groups: parts.groups.clone(),
             offsets: parts.offsets.clone(),
+            broadcasts: parts.broadcasts.clone(),
+            consumers: parts.consumers.clone(),
             filters: parts.filters.clone(),
             schedule: parts.schedule.clone(),
             transactions: parts.transactions.clone(),

@@ -1,6 +1,8 @@
 //! Writes metadata: topics and groups soon after they changed, offsets periodically.
 
+use crate::broadcast_offset_manager::{BroadcastOffsetManager, Expiry, broadcast_group};
 use crate::config_manager::BrokerConfigManager;
+use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
 use crate::filter::ConsumerFilterManager;
 use crate::pop::Pop;
@@ -31,6 +33,8 @@ pub(super) struct Persistence {
     pub(super) topics: Arc<TopicConfigManager>,
     pub(super) groups: Arc<SubscriptionGroupManager>,
     pub(super) offsets: Arc<ConsumerOffsetManager>,
+    pub(super) broadcasts: Arc<BroadcastOffsetManager>,
+    pub(super) consumers: Arc<ConsumerManager>,
     pub(super) filters: Arc<ConsumerFilterManager>,
     pub(super) schedule: Arc<ScheduleOffsets>,
     pub(super) transactions: Arc<Transactions>,
@@ -78,7 +82,24 @@ impl Persistence {
             .await;
     }
 
+    /// The lowest offsets of broadcasting clients become those of their group.
+    fn commit_broadcasts(&self) {
+        let broker = &self.config.get().broker;
+        let expiry = Expiry {
+            gone_ms: broker.broadcast_offset_expire_second.saturating_mul(1000),
+            silent_ms: broker.broadcast_offset_expire_max_second.saturating_mul(1000),
+        };
+        let is_online = |group: &str, client: &str| self.consumers.client(group, client).is_some();
+        for lowest in self.broadcasts.scan(expiry, clock::now_ms(), is_online) {
+            let group = broadcast_group(&lowest.group);
+            if self.offsets.query(&group, &lowest.topic, lowest.queue_id) != Some(lowest.offset) {
+                self.offsets.commit(&group, &lowest.topic, lowest.queue_id, lowest.offset);
+            }
+        }
+    }
+
     fn write_offsets(&self) {
+        self.commit_broadcasts();
         let now = Written {
             offsets: self.offsets.changes(),
             schedule: self.schedule.changes(),

@@ -51,7 +51,10 @@ async fn replied<R>(work: impl Future<Output = Result<Reply<R>, PeerError>>) -> 
 
 macro_rules! logic_queue {
     ($self:ident, $request:ident, $physical:expr) => {
-        match LogicQueue::find(&$self.mappings, &$request.header.topic, $request.header.queue_id, &$request.fields) {
+        logic_queue!($self, $request, $request.header.queue_id, $physical)
+    };
+    ($self:ident, $request:ident, $queue_id:expr, $physical:expr) => {
+        match LogicQueue::find(&$self.mappings, &$request.header.topic, $queue_id, &$request.fields) {
             None => return $physical,
             Some(Err(refusal)) => return Reply::from(refusal).into(),
             Some(Ok(queue)) => (queue, $self.generations.clone()),
@@ -136,16 +139,19 @@ impl Processor<QueryConsumerOffset> for LogicOffsets {
 
 impl Processor<UpdateConsumerOffset> for LogicOffsets {
     fn process(&self, request: Request<UpdateConsumerOffsetRequestHeader>) -> Outcome {
-        let (queue, all) =
-            logic_queue!(self, request, Processor::<UpdateConsumerOffset>::process(self.groups.as_ref(), request));
-        let item = queue.item_at(request.header.commit_offset).clone();
+        let physical = |request| Processor::<UpdateConsumerOffset>::process(self.groups.as_ref(), request);
+        let (Some(queue_id), Some(offset)) = (request.header.queue_id, request.header.commit_offset) else {
+            return physical(request);
+        };
+        let (queue, all) = logic_queue!(self, request, queue_id, physical(request));
+        let item = queue.item_at(offset).clone();
         let header = UpdateConsumerOffsetRequestHeader {
-            queue_id: item.queue_id,
-            commit_offset: item.to_physical(request.header.commit_offset).max(0),
+            queue_id: Some(item.queue_id),
+            commit_offset: Some(item.to_physical(offset).max(0)),
             ..request.header.clone()
         };
         if queue.is_here(&item) {
-            return Processor::<UpdateConsumerOffset>::process(self.groups.as_ref(), request.map(|_| header));
+            return physical(request.map(|_| header));
         }
         Outcome::Later(Box::pin(replied(async move {
             let answer = all.peers.call::<UpdateConsumerOffset>(&item.bname, header).await?;

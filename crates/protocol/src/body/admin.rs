@@ -93,16 +93,22 @@ pub struct QuerySubscriptionResponseBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct QueueTimeSpan {
-    /// Store time of the next message to consume, ms.
+    /// Store time of the message consumed last, ms; of the first where there is none.
     pub consume_time_stamp: i64,
+    /// The same for people.
+    pub consume_time_stamp_str: String,
     /// How old the next message to consume is, ms.
     pub delay_time: i64,
     /// Store time of the last message, ms.
     pub max_time_stamp: i64,
+    /// The same for people.
+    pub max_time_stamp_str: String,
     /// The queue.
     pub message_queue: MessageQueue,
     /// Store time of the first message, ms.
     pub min_time_stamp: i64,
+    /// The same for people.
+    pub min_time_stamp_str: String,
 }
 
 /// Answer to 303.

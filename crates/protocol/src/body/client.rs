@@ -281,6 +281,28 @@ pub struct GetConsumerStatusBody {
     pub message_queue_table: QueueTable<i64>,
 }
 
+/// Body of 220 for clients in C++.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetOffsetBodyForC {
+    /// New offsets.
+    pub offset_table: Vec<QueueOffsetForC>,
+}
+
+/// A queue and where to go on in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueueOffsetForC {
+    /// Broker.
+    pub broker_name: String,
+    /// Next message to consume.
+    pub offset: i64,
+    /// Queue.
+    pub queue_id: i32,
+    /// Topic.
+    pub topic: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::SubscriptionData;

@@ -91,7 +91,7 @@ pub struct SubscriptionGroupWrapper {
 
 /// Body of 225.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct SubscriptionGroupList {
     /// Groups to make or change.
     pub group_config_list: Vec<SubscriptionGroupConfig>,

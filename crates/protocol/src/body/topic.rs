@@ -138,7 +138,7 @@ pub struct TopicConfigAndQueueMapping {
 
 /// Body of 18.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct CreateTopicListRequestBody {
     /// Topics to make or change.
     pub topic_config_list: Vec<TopicConfig>,

@@ -30,6 +30,14 @@ command_header! {
 }
 
 command_header! {
+    /// Code 2004.
+    pub struct SetCommitLogReadModeRequestHeader {
+        /// 0: the kernel reads ahead, 1: it does not. As text, since anything else has an answer of its own.
+        "READ_AHEAD_MODE" mode: Option<ByteString>,
+    }
+}
+
+command_header! {
     /// Code 315.
     pub struct ViewBrokerStatsDataRequestHeader {
         "statsName" stats_name: ByteString,

@@ -19,9 +19,9 @@ command_header! {
     pub struct UpdateConsumerOffsetRequestHeader {
         "consumerGroup" consumer_group: ByteString,
         "topic" topic: ByteString,
-        "queueId" queue_id: i32,
+        "queueId" queue_id: Option<i32>,
         /// The next message to consume.
-        "commitOffset" commit_offset: i64,
+        "commitOffset" commit_offset: Option<i64>,
     }
 }
 

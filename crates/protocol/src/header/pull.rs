@@ -59,6 +59,12 @@ command_header! {
     }
 }
 
+/// Values of `requestSource`. Source: remoting/protocol/RequestSource.java.
+pub mod request_source {
+    /// A proxy pulls for a client of a broadcasting group.
+    pub const PROXY_FOR_BROADCAST: i32 = 1;
+}
+
 /// Values of `forbiddenType`. Source: remoting/protocol/ForbiddenType.java.
 pub mod forbidden_type {
     /// The broker must not be read.

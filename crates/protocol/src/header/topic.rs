@@ -113,6 +113,6 @@ command_header! {
     /// Code 303.
     pub struct QueryConsumeTimeSpanRequestHeader {
         "topic" topic: ByteString,
-        "group" group: ByteString,
+        "group" group: Option<ByteString>,
     }
 }

@@ -26,6 +26,7 @@ final class Admins {
         Driver.COMMANDS.put("admin.group", Admins::group);
         Driver.COMMANDS.put("admin.call", Admins::call);
         Driver.COMMANDS.put("admin.view", Admins::view);
+        Driver.COMMANDS.put("admin.status", Admins::status);
     }
 
     /** Runs {@code mqadmin a0 a1 …} and returns what it printed. One at a time: standard output is shared. */
@@ -141,6 +142,12 @@ final class Admins {
         } catch (Exception notSerialisable) {
             return String.valueOf(result);
         }
+    }
+
+    /** Where the clients of a group say they are: by client and queue. */
+    private static Map<String, Object> status(Options o) throws Exception {
+        DefaultMQAdminExt admin = ADMINS.get(o.get("name"));
+        return Map.of("status", admin.getConsumeStatus(o.get("topic"), o.get("group"), o.get("client", "")));
     }
 
     private static Map<String, Object> view(Options o) throws Exception {

@@ -32,7 +32,7 @@ final class Producers {
     }
 
     private static Map<String, Object> start(Options o) throws Exception {
-        start(o, new DefaultMQProducer(o.get("group")));
+        start(o, o.flag("trace") ? Reflect.traced(DefaultMQProducer.class, o.get("group")) : new DefaultMQProducer(o.get("group")));
         return Map.of();
     }
 

@@ -62,7 +62,8 @@ final class PushConsumers {
     }
 
     private static Map<String, Object> start(Options o) throws Exception {
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(o.get("group"));
+        DefaultMQPushConsumer consumer = o.flag("trace")
+            ? Reflect.traced(DefaultMQPushConsumer.class, o.get("group")) : new DefaultMQPushConsumer(o.get("group"));
         consumer.setNamesrvAddr(o.get("namesrv"));
         consumer.setInstanceName(o.get("name"));
         consumer.setHeartbeatBrokerInterval(o.number("heartbeat", 2000));

@@ -27,6 +27,17 @@ final class Reflect {
         }
     }
 
+    /** A client of that group that writes traces: 4.x says so when it is made, 5.x later. */
+    static <T> T traced(Class<T> type, String group) throws Exception {
+        try {
+            return type.getConstructor(String.class, boolean.class).newInstance(group, true);
+        } catch (NoSuchMethodException since5) {
+            T client = type.getConstructor(String.class).newInstance(group);
+            call(client, "setEnableTrace", true);
+            return client;
+        }
+    }
+
     /** The type of a parameter of the only method with that name and number of parameters. */
     static Class<?> parameter(Class<?> type, String name, int count, int index) throws Exception {
         for (Method method : type.getMethods()) {

@@ -50,6 +50,7 @@ impl Processor<UpdateBrokerConfig> for ConfigAdmin {
                 let of_store = store_config(&self.config.get());
                 self.store.set_retention(&of_store);
                 self.store.set_lmq_quota(of_store.lmq_quota);
+                self.store.set_read_ahead(self.config.get().store.data_read_ahead_enable);
                 self.timer.apply(&self.config.get());
                 let remark = match (outcome.not_persisted, outcome.at_restart.is_empty()) {
                     (Some(error), _) => format!("changed, but the configuration file could not be written: {error}"),

@@ -1,26 +1,23 @@
-//! Offsets of queues and groups: 29, 30, 31, 32, 43, 45, 222, 303, 308, 314.
+//! Offsets of queues and groups: 29, 30, 31, 32, 43, 45, 303, 308, 314.
 
 use crate::config_manager::BrokerConfigManager;
 use crate::consumer_manager::ConsumerManager;
 use crate::consumer_offset_manager::ConsumerOffsetManager;
-use crate::reply::{group_not_exist, topic_not_exist};
+use crate::reply::topic_not_exist;
 use crate::schedule::ScheduleOffsets;
-use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use codec::fields::NoHeader;
 use protocol::body::admin::{QueryConsumeTimeSpanBody, QueryCorrectionOffsetBody, QueueTimeSpan};
-use protocol::body::client::ResetOffsetBody;
-use protocol::body::{MessageQueue, MessageQueueKey, encode};
+use protocol::body::{MessageQueue, encode};
 use protocol::header::offset::{
     CloneGroupOffsetRequestHeader, GetEarliestMsgStoretimeResponseHeader, OffsetResponseHeader,
-    QueryCorrectionOffsetHeader, QueueRequestHeader, ResetOffsetRequestHeader, SearchOffsetRequestHeader,
+    QueryCorrectionOffsetHeader, QueueRequestHeader, SearchOffsetRequestHeader,
 };
 use protocol::header::topic::QueryConsumeTimeSpanRequestHeader;
 use protocol::operation::{
     CloneGroupOffset, GetAllConsumerOffset, GetAllDelayOffset, GetEarliestMsgStoretime, GetMaxOffset, GetMinOffset,
-    InvokeBrokerToResetOffset, QueryConsumeTimeSpan, QueryCorrectionOffset, SearchOffsetByTimestamp,
+    QueryConsumeTimeSpan, QueryCorrectionOffset, SearchOffsetByTimestamp,
 };
-use protocol::response_code::SYSTEM_ERROR;
 use remoting::clock;
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
@@ -38,8 +35,6 @@ pub struct OffsetAdmin {
     pub schedule: Arc<ScheduleOffsets>,
     /// Topics.
     pub topics: Arc<TopicConfigManager>,
-    /// Groups.
-    pub groups: Arc<SubscriptionGroupManager>,
     /// Connected consumers.
     pub consumers: Arc<ConsumerManager>,
     /// Settings.
@@ -81,63 +76,13 @@ impl Processor<GetEarliestMsgStoretime> for OffsetAdmin {
 
 impl Processor<GetAllConsumerOffset> for OffsetAdmin {
     fn process(&self, _: Request<NoHeader>) -> Outcome {
-        Reply::body(encode(&self.offsets.snapshot())).into()
+        Reply::body(encode(&self.offsets.shown())).into()
     }
 }
 
 impl Processor<GetAllDelayOffset> for OffsetAdmin {
     fn process(&self, _: Request<NoHeader>) -> Outcome {
         Reply::body(encode(&self.schedule.snapshot())).into()
-    }
-}
-
-impl Processor<InvokeBrokerToResetOffset> for OffsetAdmin {
-    fn process(&self, request: Request<ResetOffsetRequestHeader>) -> Outcome {
-        self.reset(&request.header).unwrap_or_else(|refusal| refusal).into()
-    }
-}
-
-impl OffsetAdmin {
-    /// Sets where a group goes on: one queue or all, at an offset or a time. The next pull of each queue is told.
-    /// Source: AdminBrokerProcessor.resetOffsetInner.
-    fn reset(&self, header: &ResetOffsetRequestHeader) -> Result<Reply, Reply> {
-        let (topic, group): (&str, &str) = (&header.topic, &header.group);
-        let config = self.topics.get(topic).ok_or_else(|| topic_not_exist(topic, ""))?;
-        let auto_create = self.config.get().broker.auto_create_subscription_group;
-        self.groups.find(group, auto_create).ok_or_else(|| group_not_exist(group))?;
-        let mut targets = BTreeMap::new();
-        match (header.queue_id, header.offset) {
-            (0.., Some(offset)) if offset != -1 => {
-                let range =
-                    (self.store.min_offset(topic, header.queue_id), self.store.max_offset(topic, header.queue_id));
-                if offset < range.0 || offset > range.1 {
-                    let remark = format!("Target offset {offset} not in consume queue range [{}-{}]", range.0, range.1);
-                    return Err(Reply::error(SYSTEM_ERROR, remark));
-                }
-                targets.insert(header.queue_id, offset);
-            }
-            (0.., _) => drop(targets.insert(header.queue_id, self.offset_at(topic, header.queue_id, header.timestamp))),
-            _ => {
-                let all = 0..config.write_queue_nums;
-                targets.extend(all.map(|queue_id| (queue_id, self.offset_at(topic, queue_id, header.timestamp))));
-            }
-        }
-        let broker_name = &self.config.get().broker.broker_name;
-        let mut body = ResetOffsetBody::default();
-        for (queue_id, offset) in targets {
-            self.offsets.assign_reset(group, topic, queue_id, offset);
-            let queue = MessageQueue { broker_name: broker_name.clone(), queue_id, topic: topic.to_owned() };
-            body.offset_table.insert(MessageQueueKey(queue), offset);
-        }
-        tracing::info!(topic, group, queues = body.offset_table.len(), timestamp = header.timestamp, "offsets reset");
-        Ok(Reply::body(encode(&body)))
-    }
-
-    fn offset_at(&self, topic: &str, queue_id: i32, timestamp: i64) -> i64 {
-        match timestamp {
-            ..=-1 => self.store.max_offset(topic, queue_id),
-            _ => self.store.offset_by_time(topic, queue_id, timestamp, Boundary::Lower),
-        }
     }
 }
 
@@ -148,7 +93,13 @@ impl Processor<CloneGroupOffset> for OffsetAdmin {
             Some(topic) => vec![topic.to_owned()],
             None => self.offsets.topics_of(&header.src_group).into_iter().collect(),
         };
+        let subscribed = self.consumers.subscribed_topics(&header.src_group);
         for topic in topics {
+            let is_subscribed = header.offline || subscribed.is_empty() || subscribed.contains(&topic);
+            if self.topics.get(&topic).is_none() || !is_subscribed {
+                tracing::warn!(topic, group = %header.src_group, "no such topic, or not subscribed: offsets not cloned");
+                continue;
+            }
             self.offsets.clone_offsets(&header.src_group, &header.dest_group, &topic);
         }
         Reply::success().into()
@@ -162,35 +113,56 @@ impl Processor<QueryCorrectionOffset> for OffsetAdmin {
         let without: Vec<&str> = header.filter_groups.as_deref().unwrap_or_default().split(',').collect();
         let mut lowest: BTreeMap<i32, i64> = BTreeMap::new();
         for group in self.offsets.groups_of(topic).iter().filter(|group| !without.contains(&group.as_str())) {
-            for (queue_id, offset) in self.offsets.query_all(group, topic).unwrap_or_default() {
+            let offsets = self.offsets.query_all(group, topic).unwrap_or_default();
+            for (queue_id, offset) in offsets.into_iter().filter(|at| at.1 >= self.store.min_offset(topic, at.0)) {
                 let lowest = lowest.entry(queue_id).or_insert(i64::MAX);
                 *lowest = offset.min(*lowest);
             }
         }
-        let compared = self.offsets.query_all(&header.compare_group, topic).unwrap_or_default();
-        lowest.retain(|queue_id, offset| compared.get(queue_id).is_none_or(|compared| *compared > *offset));
+        // A queue in which the group compared is behind all others is named with the highest number: nothing to correct.
+        for (queue_id, compared) in self.offsets.query_all(&header.compare_group, topic).unwrap_or_default() {
+            let lowest = lowest.entry(queue_id).or_insert(i64::MAX);
+            if *lowest > compared {
+                *lowest = i64::MAX;
+            }
+        }
         Reply::body(encode(&QueryCorrectionOffsetBody { correction_offsets: lowest })).into()
     }
 }
 
 impl Processor<QueryConsumeTimeSpan> for OffsetAdmin {
     fn process(&self, request: Request<QueryConsumeTimeSpanRequestHeader>) -> Outcome {
-        let (topic, group): (&str, &str) = (&request.header.topic, &request.header.group);
+        let topic: &str = &request.header.topic;
+        let group = request.header.group.as_deref().unwrap_or_default();
         let Some(config) = self.topics.get(topic) else { return topic_not_exist(topic, "").into() };
         let broker_name = &self.config.get().broker.broker_name;
+        let now_ms = clock::now_ms();
         let spans = (0..config.write_queue_nums).map(|queue_id| {
             let time = |offset| self.store.store_time(topic, queue_id, offset).unwrap_or(-1);
-            let next = self.offsets.query(group, topic, queue_id);
-            let consume_time_stamp = next.filter(|next| *next > 0).map_or(-1, |next| time(next - 1));
-            let unconsumed = next.and_then(|next| self.store.store_time(topic, queue_id, next));
+            let min_time_stamp = self.store.earliest_queue_store_time(topic, queue_id);
+            let max_offset = self.store.max_offset(topic, queue_id);
+            let next = self.offsets.query(group, topic, queue_id).unwrap_or(-1);
+            let consume_time_stamp = if next > 0 { time(next - 1) } else { min_time_stamp };
+            // A group without offset is behind since 1970, as in Java.
+            let delay_time = if next < max_offset { now_ms - time(next) } else { 0 };
+            let max_time_stamp = time(max_offset - 1);
             QueueTimeSpan {
                 consume_time_stamp,
-                delay_time: unconsumed.map_or(0, |stored| clock::now_ms() - stored),
-                max_time_stamp: time(self.store.max_offset(topic, queue_id) - 1),
+                consume_time_stamp_str: human_time(consume_time_stamp),
+                delay_time,
+                max_time_stamp,
+                max_time_stamp_str: human_time(max_time_stamp),
                 message_queue: MessageQueue { broker_name: broker_name.clone(), queue_id, topic: topic.to_owned() },
-                min_time_stamp: self.store.earliest_queue_store_time(topic, queue_id),
+                min_time_stamp,
+                min_time_stamp_str: human_time(min_time_stamp),
             }
         });
         Reply::body(encode(&QueryConsumeTimeSpanBody { consume_time_span_set: spans.collect() })).into()
     }
+}
+
+/// A time as Java shows it, in the zone of this machine. Source: UtilAll.timeMillisToHumanString2.
+fn human_time(ms: i64) -> String {
+    let zoned = jiff::Timestamp::from_millisecond(ms).map(|time| time.to_zoned(jiff::tz::TimeZone::system()));
+    zoned.map_or_else(|_| ms.to_string(), |time| time.strftime("%Y-%m-%d#%H:%M:%S:%3f").to_string())
 }

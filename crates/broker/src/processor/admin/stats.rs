@@ -8,6 +8,7 @@ use crate::subscription_group_manager::SubscriptionGroupManager;
 use crate::topic_config_manager::TopicConfigManager;
 use crate::topic_queue_mapping_manager::TopicQueueMappingManager;
 use protocol::body::admin::{ConsumeStats, ConsumeStatsList, OffsetWrapper};
+use protocol::body::topic::TopicConfig;
 use protocol::body::{MessageQueue, MessageQueueKey, encode};
 use protocol::header::admin::{
     GetConsumeStatsInBrokerHeader, GetConsumeStatsRequestHeader, ViewBrokerStatsDataRequestHeader,
@@ -16,7 +17,7 @@ use protocol::operation::{GetBrokerConsumeStats, GetConsumeStats, ViewBrokerStat
 use protocol::response_code::SYSTEM_ERROR;
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use store::MessageStore;
 
@@ -44,13 +45,20 @@ impl Processor<GetConsumeStats> for StatsAdmin {
     fn process(&self, request: Request<GetConsumeStatsRequestHeader>) -> Outcome {
         let header = &request.header;
         let group: &str = &header.consumer_group;
-        let one = header.topic.as_deref().filter(|topic| !topic.is_empty()).map(|topic| vec![topic.to_owned()]);
-        let some = header.topic_list.as_deref().filter(|topics| !topics.is_empty());
-        let some = some.map(|topics| topics.split(';').map(str::to_owned).collect::<Vec<_>>());
-        let topics = one.or(some).unwrap_or_else(|| self.offsets.topics_of(group).into_iter().collect());
+        let list = header.topic_list.as_deref().filter(|topics| !topics.is_empty());
+        let one = header.topic.as_deref().filter(|topic| !topic.trim().is_empty());
+        let topics: BTreeSet<String> = match (list, one) {
+            (Some(list), _) => list.split(';').map(str::to_owned).collect(),
+            (None, Some(one)) => BTreeSet::from([one.to_owned()]),
+            (None, None) => self.offsets.topics_of(group),
+        };
         let mut all = ConsumeStats::default();
         for topic in topics {
-            let stats = self.consume_stats(group, &topic);
+            // What is asked for by a list is shown whether it is subscribed or not.
+            if list.is_none() && self.is_unsubscribed(group, &topic) {
+                continue;
+            }
+            let stats = self.consume_stats(group, &topic, |config| config.read_queue_nums);
             all.offset_table.extend(stats.offset_table);
             all.consume_tps += stats.consume_tps;
         }
@@ -59,27 +67,28 @@ impl Processor<GetConsumeStats> for StatsAdmin {
 }
 
 impl StatsAdmin {
-    /// Progress of a group in one topic; empty when the topic or the subscription is gone.
-    fn consume_stats(&self, group: &str, topic: &str) -> ConsumeStats {
+    /// A group that is connected and no longer subscribes the topic has no progress there.
+    fn is_unsubscribed(&self, group: &str, topic: &str) -> bool {
+        self.consumers.subscription(group, topic) == Some(None)
+    }
+
+    /// Progress of a group in one topic; empty when the topic is gone.
+    fn consume_stats(&self, group: &str, topic: &str, queues: impl Fn(&TopicConfig) -> i32) -> ConsumeStats {
         let mut stats = ConsumeStats::default();
         let Some(config) = self.topics.get(topic) else { return stats };
-        // A group that is connected and no longer subscribes the topic has no progress there.
-        if self.consumers.subscription(group, topic) == Some(None) {
-            return stats;
-        }
         let broker_name = &self.config.get().broker.broker_name;
         // Which generation of a logic queue a group has reached is told by where it has an offset.
         let none = if self.mappings.get(topic).is_some() { -1 } else { 0 };
-        for queue_id in 0..config.read_queue_nums {
+        for queue_id in 0..queues(&config) {
             let broker_offset = self.store.max_offset(topic, queue_id);
-            let consumer_offset = self.offsets.query(group, topic, queue_id).unwrap_or(none);
+            let consumer_offset = self.offsets.query(group, topic, queue_id).map_or(none, |offset| offset.max(0));
             let last = (consumer_offset > 0).then(|| self.store.store_time(topic, queue_id, consumer_offset - 1));
             let queue = MessageQueue { broker_name: broker_name.clone(), queue_id, topic: topic.to_owned() };
             let progress = OffsetWrapper {
                 broker_offset,
                 consumer_offset,
                 last_timestamp: last.flatten().unwrap_or(0),
-                pull_offset: self.offsets.query_pull(group, topic, queue_id).unwrap_or(consumer_offset),
+                pull_offset: self.offsets.query_pull(group, topic, queue_id).unwrap_or(0).max(consumer_offset),
             };
             stats.offset_table.insert(MessageQueueKey(queue), progress);
         }
@@ -96,10 +105,11 @@ impl Processor<GetBrokerConsumeStats> for StatsAdmin {
         for group in self.groups.snapshot().subscription_group_table.into_keys() {
             let mut of_group = Vec::new();
             for topic in self.offsets.topics_of(&group) {
-                if request.header.is_order && !self.topics.is_order(&topic) {
+                let ordered_only = request.header.is_order && !self.topics.is_order(&topic);
+                if ordered_only || self.is_unsubscribed(&group, &topic) {
                     continue;
                 }
-                let stats = self.consume_stats(&group, &topic);
+                let stats = self.consume_stats(&group, &topic, |config| config.write_queue_nums);
                 for progress in stats.offset_table.values() {
                     list.total_diff += progress.broker_offset - progress.consumer_offset;
                     list.total_inflight_diff += progress.pull_offset - progress.consumer_offset;

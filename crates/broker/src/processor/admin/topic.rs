@@ -28,7 +28,7 @@ use protocol::operation::{
     CleanUnusedTopic, DeleteTopicInBroker, GetAllTopicConfig, GetSystemTopicListFromBroker, GetTopicConfig,
     GetTopicStatsInfo, UpdateAndCreateTopic, UpdateAndCreateTopicList,
 };
-use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR};
+use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR, TOPIC_NOT_EXIST};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
 use std::collections::HashSet;
@@ -197,7 +197,10 @@ impl Processor<GetTopicConfig> for TopicAdmin {
                 let mapping_detail = mapping.map(|detail| TopicQueueMappingDetail::clone(&detail));
                 Reply::body(encode(&TopicConfigAndQueueMapping { config, mapping_detail })).into()
             }
-            None => topic_not_exist(&request.header.topic, "").into(),
+            None => {
+                let remark = format!("No topic in this broker. topic: {}", request.header.topic);
+                Reply::error(TOPIC_NOT_EXIST, remark).into()
+            }
         }
     }
 }
