@@ -79,7 +79,10 @@ async fn start(dir: &Path, name: &str, namesrv: &str, port: u16) -> Broker {
         lock_max_live_ms: 60_000,
         serialize_type: SerializeType::Json,
     };
-    Broker::start(start).await.unwrap()
+    let broker = Broker::start(start).await.unwrap();
+    // As the heartbeat of a consumer makes it.
+    broker.parts().groups.find(GROUP, true).unwrap();
+    broker
 }
 
 /// A request with `lo` set, as other brokers and administrators send it.
