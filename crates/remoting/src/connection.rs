@@ -150,7 +150,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Handles every complete frame in the buffer; false when the connection must be closed.
+    /// Handles every complete frame in the buffer; false when the connection must be closed. A function of its own also when
+    /// optimised: scripts/instructions counts what it costs.
+    #[inline(never)]
     fn dispatch(&mut self, len: usize) -> bool {
         self.last_active = clock::instant();
         self.read_len = if self.buf.len() == self.buf.capacity() { self.read_len * 2 } else { len.next_power_of_two() }

@@ -31,7 +31,7 @@ use protocol::operation::{
 use protocol::response_code::{INVALID_PARAMETER, SYSTEM_ERROR, TOPIC_NOT_EXIST};
 use remoting::reply::{Outcome, Reply, Request};
 use remoting::routes::Processor;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use store::{MessageStore, QueueType};
 
@@ -228,6 +228,8 @@ impl Processor<GetAllTopicConfig> for TopicAdmin {
         let page = TopicConfigSerializeWrapper {
             mapping_data_version: Some(mappings.data_version),
             topic_queue_mapping_detail_map: Some(details),
+            // Empty, as in Java: it is the nameserver that is told these.
+            topic_queue_mapping_info_map: Some(BTreeMap::new()),
             ..page
         };
         Reply::ok(response).with_body(encode(&page)).into()
