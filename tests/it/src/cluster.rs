@@ -227,8 +227,6 @@ impl Broker {
             text.push_str("popConsumerKVServiceInit=false\npopConsumerKVServiceEnable=false\n");
             // Until this interval has passed for the first time, a thread of Java's broker spins: 10 s of a core by default.
             text.push_str("transactionMetricFlushInterval=500\n");
-            // At every flush it compares 38 MB of timer wheel byte by byte: a sixth of a core once a second, the default.
-            text.push_str("timerFlushIntervalMs=3000\n");
         }
         if self.launch.kind == Kind::Java {
             // Java throws away what waited 200 ms for a thread, which happens on a small machine.
