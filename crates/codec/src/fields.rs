@@ -223,12 +223,9 @@ macro_rules! integer_field {
         impl FieldType for $t {
             const EXPECTED: &'static str = $expected;
             fn read(value: RawValue<'_>, _: &Fields) -> Option<Self> {
-                match value.as_ref() {
-                    digits @ [b'0'..=b'9', ..] if digits.len() <= size_of::<$t>() / 4 * 9 => digits.iter().try_fold(0, |sum, digit| {
-                        digit.is_ascii_digit().then(|| sum * 10 + <$t>::from(digit - b'0'))
-                    }),
-                    text => std::str::from_utf8(text).ok()?.trim().parse().ok(),
-                }
+                short_text::decimal(&value)
+                    .and_then(|number| number.try_into().ok())
+                    .or_else(|| std::str::from_utf8(&value).ok()?.trim().parse().ok())
             }
             fn write(&self, field: &'static str, out: &mut FieldWriter<'_>) {
                 out.put(field, itoa::Buffer::new().format(*self));
@@ -430,6 +427,19 @@ mod tests {
 
     fn json(text: &'static str) -> Fields {
         Fields::new(SerializeType::Json, Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn white_space_around_numbers_is_nothing() {
+        for text in ["7 ", " 7", "7\t", "+7", "007"] {
+            let fields = Fields::from_pairs([("topic", "T"), ("queueId", text), ("big", text)]);
+            let got = Sample::decode(&fields).unwrap();
+            assert_eq!((got.queue_id, got.big), (7, Some(7)), "{text:?}");
+        }
+        for text in ["7 7", "7x", "2147483648", ""] {
+            let fields = Fields::from_pairs([("topic", "T"), ("queueId", text)]);
+            assert!(Sample::decode(&fields).is_err(), "{text:?}");
+        }
     }
 
     #[test]

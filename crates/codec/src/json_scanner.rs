@@ -109,14 +109,8 @@ impl<'a> Scanner<'a> {
     /// A decimal integer that fits 32 bits.
     pub(crate) fn integer(&mut self) -> Result<i32, ScanError> {
         let word = self.scalar()?;
-        // Nearly all are short and positive.
-        let short = match word.as_ref() {
-            digits @ [_, ..] if digits.len() < 10 => digits
-                .iter()
-                .try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i32::from(digit - b'0'))),
-            _ => None,
-        };
-        match short.or_else(|| std::str::from_utf8(&word).ok()?.parse().ok()) {
+        let number = short_text::decimal(&word).and_then(|number| number.try_into().ok());
+        match number.or_else(|| std::str::from_utf8(&word).ok()?.parse().ok()) {
             Some(value) => Ok(value),
             None => self.error("expected a 32-bit integer"),
         }

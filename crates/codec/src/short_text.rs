@@ -1,4 +1,4 @@
-//! Looking for a byte in short texts, eight at a time. Strings of headers and properties are mostly shorter than what a call
+//! Short texts: looking for a byte, eight at a time, and reading numbers. Strings of headers and properties are mostly shorter than what a call
 //! of memchr is worth.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
@@ -36,10 +36,29 @@ pub(crate) fn find(byte: u8, text: &[u8]) -> Option<usize> {
     position(text, |eight| equal(eight, byte))
 }
 
+/// A number written in digits alone, 18 at most; everything else is left to `str::parse`.
+pub(crate) fn decimal(text: &[u8]) -> Option<i64> {
+    const MOST: usize = 18;
+    if text.is_empty() || text.len() > MOST {
+        return None;
+    }
+    text.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn decimals() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"007"), Some(7));
+        assert_eq!(decimal(b"999999999999999999"), Some(999_999_999_999_999_999));
+        for other in ["", "-1", "+1", "1 ", " 1", "1x", "1000000000000000000"] {
+            assert_eq!(decimal(other.as_bytes()), None, "{other}");
+        }
+    }
 
     proptest! {
         #[test]
