@@ -31,8 +31,6 @@ pub struct Request<H> {
     pub language: Language,
     /// The connection it came by.
     pub channel: Arc<Channel>,
-    /// Nobody waits for an answer.
-    pub oneway: bool,
     pub(crate) to: ReplyTo,
 }
 
@@ -53,14 +51,18 @@ impl ReplyTo {
 impl<H> Request<H> {
     pub(crate) fn new(header: H, command: Command, to: ReplyTo, channel: &Arc<Channel>) -> Request<H> {
         let Command { body, fields, code, version, language, .. } = command;
-        let channel = Arc::clone(channel);
-        Request { header, body, fields, code, version, language, channel, oneway: to.oneway, to }
+        Request { header, body, fields, code, version, language, channel: Arc::clone(channel), to }
     }
 
     /// The same request with another form of its header.
     pub fn map<T>(self, change: impl FnOnce(H) -> T) -> Request<T> {
-        let Request { header, body, fields, code, version, language, channel, oneway, to } = self;
-        Request { header: change(header), body, fields, code, version, language, channel, oneway, to }
+        let Request { header, body, fields, code, version, language, channel, to } = self;
+        Request { header: change(header), body, fields, code, version, language, channel, to }
+    }
+
+    /// Whether nobody waits for an answer.
+    pub fn is_oneway(&self) -> bool {
+        self.to.oneway
     }
 
     /// The duty to answer this request later, for [`Outcome::Parked`].

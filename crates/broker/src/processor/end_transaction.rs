@@ -57,7 +57,7 @@ impl Processor<EndTransaction> for EndTransactionProcessor {
             None => return refused(NOT_FOUND),
         };
         match self.check(header, &half) {
-            Ok(()) if commit => self.commit(&half, request.oneway),
+            Ok(()) if commit => self.commit(&half, request.is_oneway()),
             Ok(()) => self.roll_back(&half),
             Err(reply) => reply.into(),
         }
