@@ -58,10 +58,6 @@ impl Cleaner {
             if let Err(error) = self.clean() {
                 warn!(%error, "cleaning failed, it will be tried again");
             }
-            // A pause between deletions may have taken the notification that the store stops.
-            if self.core.stopping() {
-                return;
-            }
             let interval = self.core.retention().interval;
             if self.manual_rounds.load(Ordering::Acquire) > 0 {
                 self.core.clean.pause(interval, || self.core.stopping());

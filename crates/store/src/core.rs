@@ -251,15 +251,21 @@ impl Signal {
         }
     }
 
-    /// Sleeps for `time`, whatever is notified meanwhile, unless `stop` says otherwise.
+    /// Sleeps for `time`, whatever is notified meanwhile, unless `stop` says otherwise. A notification is kept for the wait
+    /// after it.
     pub(crate) fn pause(&self, time: Duration, stop: impl Fn() -> bool) {
         let deadline = crate::clock::instant() + time;
+        let mut notified = false;
         while !stop() {
             let left = deadline.saturating_duration_since(crate::clock::instant());
             if left.is_zero() {
-                return;
+                break;
             }
             self.wait(Some(left));
+            notified |= crate::clock::instant() < deadline;
+        }
+        if notified {
+            self.notify();
         }
     }
 
