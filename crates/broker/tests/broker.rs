@@ -1,13 +1,13 @@
 //! A whole broker in this process, spoken to over its port: what is refused and how, flushing, delays, restarts.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use broker::config::{BrokerConfiguration, BrokerOptions, FlushDiskType};
-use broker::config_manager::BrokerConfigManager;
-use broker::{Broker, BrokerStart};
+mod common;
+
+use broker::Broker;
+use broker::config::{BrokerOptions, FlushDiskType};
 use bytes::Bytes;
 use codec::command::Command;
 use codec::fields::NoHeader;
-use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use codec::message::{MessageRecord, parse_message_id, records, sys_flag};
 use protocol::body::topic::KvTable;
 use protocol::header::offset::{OffsetResponseHeader, QueueRequestHeader};
@@ -27,7 +27,6 @@ use protocol::response_code::{
 };
 use protocol::sys_flag::pull;
 use remoting::client::{Client, ClientConfig};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,35 +39,13 @@ struct Running {
     addr: String,
 }
 
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-            && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port - 2)).is_ok()
-        {
-            return port;
-        }
-    }
-}
-
 async fn start(dir: &Path, set: impl FnOnce(&mut BrokerOptions)) -> Running {
-    let mut options = BrokerOptions::default();
-    options.broker.broker_ip1 = "127.0.0.1".to_owned();
-    options.server.listen_port = free_port().into();
-    options.store.store_path_root_dir = dir.to_str().unwrap().to_owned();
-    options.store.mapped_file_size_commit_log = 16 << 20;
+    let mut options = common::options(dir);
     options.store.message_delay_level = "1s 1s 1s 1s".to_owned();
     set(&mut options);
-    let addr = format!("127.0.0.1:{}", options.server.listen_port);
-    let broker = Broker::start(BrokerStart {
-        config: BrokerConfigManager::new(BrokerConfiguration::new(options)),
-        memory_bytes: 64 << 20,
-        max_frame_len: DEFAULT_MAX_FRAME_LEN,
-        lock_max_live_ms: 60_000,
-        serialize_type: SerializeType::Json,
-    });
+    let (broker, addr) = common::start(options).await;
     let client = Client::new(ClientConfig::default(), Arc::default(), Arc::new(()));
-    Running { broker: broker.await.unwrap(), client, addr }
+    Running { broker, client, addr }
 }
 
 impl Running {

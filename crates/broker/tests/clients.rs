@@ -2,13 +2,13 @@
 //! broker does something else or has no limit.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use broker::config::{BrokerConfiguration, BrokerOptions};
-use broker::config_manager::BrokerConfigManager;
-use broker::{Broker, BrokerStart};
+mod common;
+
+use broker::Broker;
+use broker::config::BrokerOptions;
 use bytes::Bytes;
 use codec::command::Command;
 use codec::fields::NoHeader;
-use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use protocol::header::offset::{
     CloneGroupOffsetRequestHeader, OffsetResponseHeader, QueryConsumerOffsetRequestHeader, QueryCorrectionOffsetHeader,
     QueueRequestHeader, ResetOffsetRequestHeader, UpdateConsumerOffsetRequestHeader,
@@ -23,7 +23,6 @@ use protocol::operation::{
 use protocol::response_code::{PULL_OFFSET_MOVED, SUCCESS, SYSTEM_ERROR};
 use protocol::sys_flag::pull;
 use remoting::client::{Client, ClientConfig};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,33 +35,12 @@ struct Running {
     addr: String,
 }
 
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let is_free = |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
-        if is_free(port) && is_free(port - 2) {
-            return port;
-        }
-    }
-}
-
 async fn start(dir: &Path, set: impl FnOnce(&mut BrokerOptions)) -> Running {
-    let mut options = BrokerOptions::default();
-    options.broker.broker_ip1 = "127.0.0.1".to_owned();
-    options.server.listen_port = free_port().into();
-    options.store.store_path_root_dir = dir.to_str().unwrap().to_owned();
-    options.store.mapped_file_size_commit_log = 16 << 20;
+    let mut options = common::options(dir);
     set(&mut options);
-    let addr = format!("127.0.0.1:{}", options.server.listen_port);
-    let broker = Broker::start(BrokerStart {
-        config: BrokerConfigManager::new(BrokerConfiguration::new(options)),
-        memory_bytes: 64 << 20,
-        max_frame_len: DEFAULT_MAX_FRAME_LEN,
-        lock_max_live_ms: 60_000,
-        serialize_type: SerializeType::Json,
-    });
+    let (broker, addr) = common::start(options).await;
     let client = Client::new(ClientConfig::default(), Arc::default(), Arc::new(()));
-    let running = Running { broker: broker.await.unwrap(), client, addr };
+    let running = Running { broker, client, addr };
     for group in ["g", "h", "i"] {
         let body = format!(r#"{{"groupName":"{group}"}}"#);
         let made = running.ask_with::<UpdateAndCreateSubscriptionGroup>(&NoHeader, body.into()).await;

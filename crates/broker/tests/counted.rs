@@ -2,20 +2,20 @@
 //! and reply together. Counted figures do not depend on how busy the machine is, so these are gates.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may panic and read clocks")]
 
-use broker::config::{BrokerConfiguration, BrokerOptions};
-use broker::config_manager::BrokerConfigManager;
-use broker::{Broker, BrokerStart};
+mod common;
+
+use broker::Broker;
 use bytes::BytesMut;
 use codec::command::{self, Preamble};
 use codec::fields::CommandHeader;
-use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
+use codec::frame::SerializeType;
 use protocol::body::static_topic::TopicQueueMappingDetail;
 use protocol::header::pull::PullMessageRequestHeader;
 use protocol::header::send::SendMessageRequestHeaderV2;
 use protocol::operation::{Operation, PullMessage, SendMessageV2};
 use protocol::sys_flag::pull;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
@@ -97,28 +97,15 @@ fn assert_at_most(what: &str, found: f64, limit: f64) {
 
 fn start(dir: &Path) -> (Runtime, Broker, String) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let mut options = BrokerOptions::default();
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    options.broker.broker_ip1 = "127.0.0.1".to_owned();
-    options.server.listen_port = port.into();
-    options.store.store_path_root_dir = dir.to_str().unwrap().to_owned();
+    let mut options = common::options(dir);
     options.store.mapped_file_size_commit_log = 64 << 20;
-    let start = BrokerStart {
-        config: BrokerConfigManager::new(BrokerConfiguration::new(options)),
-        memory_bytes: 64 << 20,
-        max_frame_len: DEFAULT_MAX_FRAME_LEN,
-        lock_max_live_ms: 60_000,
-        serialize_type: SerializeType::Json,
-    };
-    let broker = runtime.block_on(Broker::start(start)).unwrap();
+    let (broker, addr) = runtime.block_on(common::start(options));
     // Ordinary topics must not pay for static ones beside them.
     let topic = "Static".to_owned();
     let bname = broker.parts().config.get().broker.broker_name.clone();
     let mapping = TopicQueueMappingDetail { topic, bname, ..TopicQueueMappingDetail::default() };
     broker.parts().mappings.put(mapping, false).unwrap();
-    (runtime, broker, format!("127.0.0.1:{port}"))
+    (runtime, broker, addr)
 }
 
 fn frame<O: Operation>(serialize_type: SerializeType, header: &O::Request, body: &[u8]) -> Vec<u8> {

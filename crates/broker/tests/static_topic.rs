@@ -1,17 +1,17 @@
 //! Static topics over the ports of two brokers and a nameserver in this process: logic queues move from one broker to the other.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
-use broker::config::{BrokerConfiguration, BrokerOptions};
-use broker::config_manager::BrokerConfigManager;
+mod common;
+
+use broker::Broker;
 use broker::static_topic::clean::MappingClean;
 use broker::static_topic::peers::Peers;
-use broker::{Broker, BrokerStart};
 use bytes::Bytes;
 use codec::command::Command;
 use codec::fields::{CommandHeader, FieldError, FieldWriter, Fields};
-use codec::frame::{DEFAULT_MAX_FRAME_LEN, SerializeType};
 use codec::json;
 use codec::message::{MessageRecord, records};
+use common::free_port;
 use daemon::environment::Environment;
 use daemon::memory::memory_budget;
 use daemon::options::Config;
@@ -34,7 +34,6 @@ use protocol::operation::*;
 use protocol::response_code::*;
 use protocol::sys_flag::pull as pull_flag;
 use remoting::client::{Client, ClientConfig};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,33 +52,12 @@ fn namesrv(dir: &Path) -> Namesrv {
     Namesrv::start(NamesrvOptions::share(config), memory_budget(None, None, None, None), 16 << 20).unwrap()
 }
 
-fn free_port() -> u16 {
-    loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-            && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port - 2)).is_ok()
-        {
-            return port;
-        }
-    }
-}
-
 async fn start(dir: &Path, name: &str, namesrv: &str, port: u16) -> Broker {
-    let mut options = BrokerOptions::default();
-    options.broker.broker_ip1 = "127.0.0.1".to_owned();
+    let mut options = common::options(&dir.join(name));
     options.broker.broker_name = name.to_owned();
     options.broker.namesrv_addr = Some(namesrv.to_owned());
     options.server.listen_port = port.into();
-    options.store.store_path_root_dir = dir.join(name).to_str().unwrap().to_owned();
-    options.store.mapped_file_size_commit_log = 16 << 20;
-    let start = BrokerStart {
-        config: BrokerConfigManager::new(BrokerConfiguration::new(options)),
-        memory_bytes: 64 << 20,
-        max_frame_len: DEFAULT_MAX_FRAME_LEN,
-        lock_max_live_ms: 60_000,
-        serialize_type: SerializeType::Json,
-    };
-    let broker = Broker::start(start).await.unwrap();
+    let (broker, _) = common::start(options).await;
     // As the heartbeat of a consumer makes it.
     broker.parts().groups.find(GROUP, true).unwrap();
     broker
